@@ -59,6 +59,7 @@ from gateway.core.loop_lag import LoopLag
 from gateway.core.portions import Portions
 from gateway.core.request_watch import QUESTION, RequestWatch
 from gateway.core.start_error import StartError, make_data_dir
+from gateway.core.taps import Taps
 from gateway.core.timers import TimerWheel
 from gateway.core.tracing import NO_TRACING, open_tracing
 from gateway.core.turns import Turns
@@ -272,7 +273,8 @@ async def running_state(
     ring = key_ring.load_key_ring(settings)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        audit = stack.enter_context(Audit(settings.audit_path, clock))
+        taps = Taps()
+        audit = stack.enter_context(Audit(settings.audit_path, clock, taps))
         database = await enter(Database(settings.store_url, synchronous=settings.sqlite_synchronous))
         await database.upgrade()
         passwords = await enter(Passwords(settings.password_rounds).running())
@@ -297,7 +299,7 @@ async def running_state(
         presence = Presence(timers, bus, clock, settings.away_minutes * 60, cluster.roster, last_seen, database)
         reader = HistoryReader(database)
         memory = RoomMemory(reader, clock, memory_limits(settings))
-        hub = Hub(bus, connections, presence, reader, memory, timers, settings.max_presence_listeners)
+        hub = Hub(bus, connections, presence, reader, memory, timers, settings.max_presence_listeners, taps)
         stack.callback(hub.close)
         await bus.start(hub.receive, connections.close_revoked, hub.repair.check_soon)
         limits = Limits(
@@ -431,6 +433,7 @@ async def running_state(
             loop_lag=loop_lag,
             retention=retention,
             local_socket=local_socket,
+            taps=taps,
         )
         answer_other_workers(state)
         await enter(answered(state))

@@ -30,6 +30,7 @@ from gateway.core.local_socket import LocalSocket
 from gateway.core.loop_lag import LoopLag
 from gateway.core.portions import Portions
 from gateway.core.request_watch import RequestWatch
+from gateway.core.taps import Taps
 from gateway.core.timers import TimerWheel
 from gateway.core.tracing import Tracing
 from gateway.core.turns import Turns
@@ -133,6 +134,8 @@ class GatewayState:
     retention: Retention
     local_socket: LocalSocket
     """Questions of other processes of this machine, such as `gateway status`."""
+    taps: Taps
+    """What `gateway tail` shows."""
     app_state: object = None
     """What the handlers of an application share: their `session.state`."""
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
+from gateway.chat.tapping import note_begin, note_end
 from gateway.chat.websocket import GatewayWebSocket
 from gateway.connections.registry import Connection
 from gateway.state import state_of
@@ -36,12 +37,14 @@ async def admitted(ws: GatewayWebSocket, session: Admitted) -> AsyncIterator[Adm
     if (refusal := await state.connections.admit(session)) is not None:
         session.close(*refusal)
         state.counters.ended[ws.close_reason] += 1
+        note_end(state.taps, session, ws)
         yield session
         await ws.wait_closed()
         return
     state.counters.opened += 1
     try:
         await session.begin()
+        note_begin(state.taps, session)
         yield session
         await state.turns.take()  # thousands may vanish at once
     except Exception:
@@ -52,5 +55,6 @@ async def admitted(ws: GatewayWebSocket, session: Admitted) -> AsyncIterator[Adm
         if ws.close_reason is Close.RATE_ABUSE:
             state.connections.record_abuse(session)
         state.counters.ended[ws.close_reason] += 1
+        note_end(state.taps, session, ws)
         session.disconnect()
         await ws.wait_closed()

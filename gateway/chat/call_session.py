@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from gateway.auth.authorizers import AuthResult
+from gateway.chat.tapping import note_message, note_refused_call
 from gateway.chat.traced_messages import note_refusal
 from gateway.chat.unordered import stop_handlers
 from gateway.chat.user_session import UserSession
@@ -99,6 +100,8 @@ class CallSession(UserSession):
         if handler.needs_connection:
             raise NotFound(f"`{kind}` needs a connection; send it over the WebSocket")
         self.gateway.counters.handled[type(handler)] += 1
+        if self.gateway.taps.is_open:
+            note_message(self.gateway.taps, self, {"type": kind, "data": data}, over="http")
         began = perf_counter()
         try:
             await handler.run()
@@ -106,7 +109,10 @@ class CallSession(UserSession):
             self.gateway.counters.called[type(handler)].add_answer(perf_counter() - began, self._status())
         if isinstance(self._answer, bytes):
             return self._answer
-        raise self._answer or InternalError(self.connection)
+        refusal = self._answer or InternalError(self.connection)
+        if self.gateway.taps.is_open:
+            note_refused_call(self.gateway.taps, self, kind, refusal)
+        raise refusal
 
     def _status(self) -> int:
         if self._answer is None:

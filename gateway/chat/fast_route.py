@@ -175,7 +175,7 @@ def _running(endpoint: Endpoint) -> Endpoint:
 async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
     route: _FastRoute = scope["route"]
     state: GatewayState = scope["state"]["gateway"]
-    ws = GatewayWebSocket(scope, receive, send, state.settings, state.clock, state.counters.unread)
+    ws = GatewayWebSocket(scope, receive, send, state.settings, state.clock, state.counters.unread, state.taps)
     try:
         if (plain := route.plain) is None:
             await route.run(ws)

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from gateway.chat.websocket import GatewayWebSocket
 from gateway.core.client_info import address_of
-from gateway.http.handshake_refusals import close_for
+from gateway.http.handshake_refusals import close_for, note_refusal
 from gateway.state import GatewayState
 from gateway.transport import frames
 from handlers.errors import AuthenticationFailed, MessageError, RateLimited, ValidationFailed
@@ -66,6 +66,7 @@ async def _log_in(
         auth = await check(_token_of(request_data))
     except MessageError as error:
         logger.info("refused a first message: %s", error)
+        note_refusal(ws, error, close_for(error))
         ws.reject(message_id, error, close_for(error))
         await ws.wait_closed()
         raise WebSocketDisconnect from None

@@ -13,8 +13,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gateway.config.settings import Settings
 from gateway.core import costs, strict_json
+from gateway.core.client_info import address_of
 from gateway.core.clock import Clock
+from gateway.core.logs import request_id
 from gateway.core.rate_limits import Allowance, TokenBucket
+from gateway.core.taps import Taps
 from gateway.transport import frames
 from gateway.transport.outbox import Outbox
 from gateway.transport.readers import AsgiReader, Reader
@@ -35,6 +38,8 @@ RATE_ABUSE_REFUSALS = 1000
 PEEK_REFUSALS = 100
 """Rate tokens of refused messages after which the gateway reads no id from those longer than `MAX_PEEK`."""
 MAX_PEEK = 4096
+MAX_REASON = 200
+"""The most characters of a refusal's reason for `gateway tail`."""
 MAX_FIRST_BYTES = 8192
 """The most bytes of a message before the log-in: the longest token, and as much again."""
 MAX_FIRST_EMPTY = 16
@@ -49,11 +54,19 @@ class GatewayWebSocket(WebSocket):
     """A WebSocket that answers bad frames instead of raising, and never waits for a slow reader."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, settings: Settings, clock: Clock, unread: Counter[int]
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        settings: Settings,
+        clock: Clock,
+        unread: Counter[int],
+        taps: Taps | None = None,
     ) -> None:
         """Take a counter for the frames that are refused before they have a handler, by status."""
         super().__init__(scope, receive, send)
         self._unread = unread
+        self._taps = taps
         self.settings = settings
         self.clock = clock
         self.frames_allowed: Allowance = scope.get("extensions", {}).get(FRAMES_EXTENSION) or Allowance()
@@ -235,8 +248,21 @@ class GatewayWebSocket(WebSocket):
         came_at = self.clock.steady()  # before the answer, which the client may have by then
         frame = frames.bounded(frames.error(id, error.body()), self.max_frame_bytes)
         self.outbox.reply(frame, at_once=at_once)
+        if self._taps is not None and self._taps.is_open:
+            self._note_refusal(error)
         if error.status // 100 == 400:
             self._count_protocol_error(came_at)
+
+    def _note_refusal(self, error: MessageError) -> None:
+        if self._taps is not None:
+            self._taps.note(
+                "refused",
+                user=self.user_name,
+                connection=request_id.get(),
+                address=address_of(self),
+                status=int(error.status),
+                reason=str(error)[:MAX_REASON],
+            )
 
     def _refuse_unread(self, id: int | str | None, error: MessageError) -> None:
         """Refuse a frame that has no handler."""

@@ -29,6 +29,7 @@ COMMANDS = {
     "serve": "gateway.cli.run:serve",
     "dev": "gateway.cli.run:dev",
     "status": "gateway.cli.status:status",
+    "tail": "gateway.cli.tail:tail",
     "kick": "gateway.cli.kick:kick",
     "announce": "gateway.cli.announce:announce",
     "drain": "gateway.cli.drain:drain",

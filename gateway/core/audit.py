@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import QueueListener, WatchedFileHandler
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from gateway.core.client_info import ClientInfo
 from gateway.core.clock import Clock
 from gateway.core.folding import Folding, LeftOut
 from gateway.core.logs import client_request_id, request_id
 from gateway.core.start_error import StartError
+from gateway.core.taps import Taps
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,9 @@ class _Kind(NamedTuple):
 class Audit:
     """Record the events that an auditor asks for."""
 
-    def __init__(self, path: Path | None, clock: Clock) -> None:
+    def __init__(self, path: Path | None, clock: Clock, taps: Taps | None = None) -> None:
         """Open the file, or raise `StartError` if it is not writable. Without a `path` nothing is recorded."""
+        self._taps = taps
         self._clock = clock
         self.counts: Counter[tuple[str, str]] = Counter()
         """Events since the start, by name and, for those of `REASONED`, by reason."""
@@ -99,6 +101,9 @@ class Audit:
     ) -> None:
         """Record an event. This never waits and never raises."""
         self.counts[event, str(more.get("reason", "")) if event in REASONED else ""] += 1
+        if self._taps is not None and self._taps.is_open:
+            facts: dict[str, Any] = {"user": user, "user_id": user_id, "session": session, "address": client.address}
+            self._taps.note(event, **facts | more)
         if self._listener is None:
             return
         now = self._clock.steady()

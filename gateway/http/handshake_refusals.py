@@ -17,6 +17,9 @@ from schemas.codes import Close
 
 logger = logging.getLogger(__name__)
 
+MAX_REASON = 200
+"""The most characters of a reason for an operator."""
+
 
 def close_for(error: MessageError) -> Close:
     """Return the close for the error of a handshake."""
@@ -41,9 +44,19 @@ async def refuse_handshake(ws: WebSocket, error: MessageError) -> None:
     """
     close = close_for(error)
     state_of(ws).counters.handshakes_refused[error.status] += 1
+    note_refusal(ws, error, close)
     logger.info("refused a WebSocket with %d, %s: %s", close.code, close.reason, error)
     with suppress(WebSocketDisconnect, OSError):  # the client may be gone
         await _refuse_handshake(ws, error, close)
+
+
+def note_refusal(ws: WebSocket, error: MessageError, close: Close) -> None:
+    """Show the refusal of a client without a log-in to an operator that watches."""
+    taps = state_of(ws).taps
+    if taps.is_open:
+        taps.note(
+            "refused", address=address_of(ws), code=close.code, status=int(error.status), reason=str(error)[:MAX_REASON]
+        )
 
 
 async def _refuse_handshake(ws: WebSocket, error: MessageError, close: Close) -> None:

@@ -9,6 +9,7 @@ from gateway.operating.draining import Draining
 from gateway.operating.kick import Kicks
 from gateway.operating.log_levels import LogLevels
 from gateway.operating.status import StatusQuestions
+from gateway.operating.tails import Tails
 from gateway.state import GatewayState
 
 
@@ -22,6 +23,7 @@ async def answered(state: GatewayState) -> AsyncIterator[None]:
         StatusQuestions(state, log_levels, all_nodes)
         Kicks(state.connections, state.login_sessions, state.database, state.audit, all_nodes)
         Announcements(state.hub, state.room_finder, state.audit, state.clock, state.settings, all_nodes)
+        Tails(state.taps, state.local_socket, state.node_calls, state.audit, state.clock)
         await state.local_socket.listen(state.settings.data_dir)
         stack.push_async_callback(state.local_socket.close)
         yield

@@ -27,6 +27,7 @@ from gateway.bus.base import (
 )
 from gateway.connections.fanout import deliver_event
 from gateway.connections.registry import Connection, Connections
+from gateway.core.taps import Taps
 from gateway.core.timers import TimerWheel
 from gateway.rooms.history_reader import HistoryReader
 from gateway.rooms.memory import RoomMemory
@@ -35,6 +36,7 @@ from gateway.rooms.repair import Repair
 from gateway.rooms.room import Joining, Order, Room, ends_membership, is_news
 from gateway.rooms.subscriptions import Subscriptions
 from gateway.store.rooms import RoomPosition
+from gateway.transport.frames import Frame
 from handlers.errors import QuotaExceeded
 
 MAX_EARLY = 1000
@@ -53,12 +55,14 @@ class Hub:
         memory: RoomMemory,
         timers: TimerWheel,
         max_presence_listeners: int = 0,
+        taps: Taps | None = None,
     ) -> None:
         """Rooms with more than `max_presence_listeners` subscribers get no droppable events and no news of new members.
 
         Such events are presence, typing and signals. 0 means no limit.
         """
         self._bus = bus
+        self._taps = taps or Taps()
         self._subscriptions = Subscriptions(bus)
         self._timers = timers
         self.memory = memory
@@ -105,6 +109,7 @@ class Hub:
         self._presence.enter_room(room.name, listener)
         self._keep(room)
         self.memory.touch(room)
+        self._note_join(room, listener)
 
     async def begin_join(self, name: str, listener: Connection) -> None:
         """Start to buffer a room's events for a connection, until `complete_join`, `abort_join` or `leave`.
@@ -113,7 +118,7 @@ class Hub:
         """
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self._connections.for_user)
+            room = self._rooms[name] = Room(name, self._connections.for_user, self._taps)
         self._keep(room)
         listener.joined.setdefault(name, 0)
         heard = room.remove(listener)
@@ -183,9 +188,9 @@ class Hub:
         """Deliver an event, and return how many connections get it at once."""
         match event:
             case ToAll(frame=frame):
-                return self._connections.deliver(frame)
+                return self._deliver(frame)
             case ToUser(frame=frame, user_id=user_id):
-                return self._connections.deliver(frame, user_id)
+                return self._deliver(frame, user_id)
         room = self._rooms.get(event.room)
         if room is None:
             return 0
@@ -273,6 +278,16 @@ class Hub:
         self._subscriptions.close()
         self.repair.close()
 
+    def _deliver(self, frame: Frame, user_id: str | None = None) -> int:
+        reached = self._connections.deliver(frame, user_id)
+        if self._taps.is_open and reached:
+            self._taps.event("", frame.texts[0], reached)
+        return reached
+
+    def _note_join(self, room: Room, listener: Connection) -> None:
+        if self._taps.is_open:
+            self._taps.note("join", room=room.name, user=listener.user, connection=listener.connection)
+
     def _finish_join(self, room: Room, listener: Connection, at: RoomPosition) -> None:
         """Complete the join of a connection that has read up to a position."""
         for event in room.joining.pop(listener).buffered:
@@ -283,6 +298,7 @@ class Hub:
                 deliver_event(event, listener)
         room.add(listener, at.offset)
         self._presence.enter_room(room.name, listener)
+        self._note_join(room, listener)
 
     def _remove(self, room: Room, listener: Connection, last: RoomEvent | None = None) -> None:
         """Unsubscribe a connection, with the last event as the reason. It has received all earlier events."""

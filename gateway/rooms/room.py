@@ -19,6 +19,7 @@ from enum import Enum, auto
 from gateway.bus.base import Logged, MemberJoined, MemberLeft, RoomEnded, RoomEvent, ToRoom
 from gateway.connections.fanout import Fanout, SubscribersOfUser, deliver_event
 from gateway.connections.registry import Connection
+from gateway.core.taps import Taps
 from gateway.core.timers import Timer
 from gateway.rooms.window import Window
 from gateway.store.rooms import RoomPosition
@@ -77,11 +78,13 @@ class Room:
         "read_further",
         "signals_until",
         "subscribers",
+        "taps",
         "window",
     )
 
-    def __init__(self, name: str, of_user: SubscribersOfUser) -> None:
+    def __init__(self, name: str, of_user: SubscribersOfUser, taps: Taps | None = None) -> None:
         self.name = name
+        self.taps = taps or Taps()
         self.epoch: str | None = None
         self.position: int | None = None  # None, like `epoch`, until the first connection that joins has read the store
         self.first = 0  # the first position: earlier events were passed on to no connection
@@ -244,6 +247,8 @@ class Room:
                 deliver_event(event, listener)
                 given += 1
         self.buffer(event)
+        if self.taps.is_open and given:
+            self.taps.event(self.name, event.frame.texts[0], given)
         return given
 
     def advance(self, offset: int) -> None:

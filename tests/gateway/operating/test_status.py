@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from gateway import __version__
 from gateway.core.local_socket import ask, sockets_in
+from gateway.embedding import attach
 from gateway.testing import Gateway, running_gateway, settings_for_tests
+from gateway.testing.server import serving as running_server
 from tests.gateway.cli.command import Served, Terminal, python, serving
 from tests.gateway.operating.conftest import Operator
 from tests.support.client import App
@@ -175,3 +179,15 @@ async def test_two_gateways_without_a_bus_in_one_folder_are_both_asked(tmp_path:
             for client in (first, second):
                 await client.expect("announcement", text="hi")
                 await client.expect("bye", code=4403)
+
+
+async def test_gateways_inside_an_application_answer_as_well(tmp_path: Path) -> None:
+    app = FastAPI()
+    for name in ("one", "two"):
+        attach(app, prefix=f"/{name}", settings=settings_for_tests(tmp_path / name))
+    with running_server(uvicorn.Config(app, log_config=None)):
+        for name in ("one", "two"):
+            [node] = await Operator(tmp_path / name).status()
+            assert node["health"]["status"] == "ready"
+            assert node["store"].endswith(f"/{name}/gateway.db")
+    assert "no gateway serves" in (await Operator(tmp_path / "one").run("status")).problem
