@@ -12,6 +12,8 @@ commands. `store` opens the store for one command, and `live_log` the log of roo
 `gateway conformance` is in `gateway/conformance`, above this folder.
 """
 
+import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pkgutil import resolve_name
@@ -106,6 +108,7 @@ def gateway(
 
 def main() -> None:
     """Run the command. Print what the operator must correct in plain lines, and exit with 1."""
+    _heed_sigterm()
     collect_nothing_yet()
     try:
         app()
@@ -113,3 +116,9 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"gateway: {line}", file=sys.stderr)  # noqa: T201 - this is the command's output
         sys.exit(1)
+
+
+def _heed_sigterm() -> None:
+    """End at SIGTERM also as the first process of a container. Without a handler, that one would never see it."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

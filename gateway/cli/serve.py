@@ -188,9 +188,16 @@ class AnnouncingServer(uvicorn.Server):
             self._captured_signals.clear()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more connections, close the open ones in order, then stop."""
+        """Accept no more connections, close the open ones in order, then stop.
+
+        A proxy finds the door closed, and sends the next request to another node. On a connection that it keeps, the
+        next answer says that there is no other.
+        """
         for server in self.servers:
             server.close()
+        for connection in self.server_state.connections:
+            if isinstance(connection, GuardedHttpProtocol):
+                connection.close_after_answer()
         await self._drain()
         # uvicorn waits for every socket to close. A client that does not read its last bytes would delay that for ever.
         cut = asyncio.get_running_loop().call_later(SHUTDOWN_SECONDS, self._cut_off)

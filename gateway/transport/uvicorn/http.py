@@ -203,6 +203,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """The other newcomers, while this one waits among them."""
         self._is_leaving = False
         """Whether the client has its last answer."""
+        self._is_last_answer = False
+        """Whether the next answer is the last one."""
         self.has_begun = False
         self._answering: RequestResponseCycle | None = None
         self._is_counted = False
@@ -268,8 +270,16 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         else:
             self._handshakes.answers.cancel(self)
 
+    def close_after_answer(self) -> None:
+        """Say with the next answer that the connection closes, so that a proxy sends nothing more on it."""
+        self._is_last_answer = True
+        if self._answering is not None:
+            self._answering.keep_alive = False
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        if self._is_last_answer:
+            cycle.keep_alive = False
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:

@@ -1,7 +1,10 @@
 """The command itself: what it offers, and that each command starts quickly because it imports only what it needs."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from gateway.cli import COMMANDS
 from tests.gateway.cli.command import WAIT_SECONDS, environment
 from tests.gateway.cli.conftest import RunHere
+from tests.support.lacking import lacking, program
 
 pytestmark = pytest.mark.server
 
@@ -68,3 +72,20 @@ def test_a_command_on_a_store_that_is_up_to_date_brings_neither_the_server_nor_t
     found = imports(tmp_path, "users", "list")
     assert "sqlalchemy" in found
     assert not found & {"alembic", "asyncpg", "fastapi", "httpx2", "redis", "uvicorn"}
+
+
+def test_sigterm_ends_a_command_that_is_the_first_process_of_a_container(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        lacking("needs root, for a first process of its own")
+    isolated = [program("unshare", "util-linux"), "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = [*isolated, sys.executable, "-m", "gateway", "users", "add", "alice"]
+    # It waits for the password, which never comes.
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdin=subprocess.PIPE) as process:
+        until = time.monotonic() + WAIT_SECONDS
+        while process.poll() is None and time.monotonic() < until:
+            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                os.kill(int(child), signal.SIGTERM)
+            time.sleep(0.05)
+        ended = process.poll()
+        process.kill()
+    assert ended == 128 + signal.SIGTERM

@@ -366,12 +366,16 @@ async def test_an_own_application_is_found_in_the_folder_and_the_gateway_attache
         served.output.close()
 
 
-async def test_a_second_signal_ends_it_at_once(slow: Served) -> None:
+async def test_a_gateway_that_stops_sends_proxies_elsewhere_and_a_second_signal_ends_it_at_once(slow: Served) -> None:
     async with App(cast(Gateway, slow)) as app, app.connect("alice") as ann, app.connect("bob") as ben:
         await ann.send({"type": "wait.hour"})
         slow.output.expect("at it")
         slow.process.send_signal(signal.SIGTERM)
         await ben.expect("bye", code=1012)
+        # On the connection that the log-ins have left open, as a proxy keeps some.
+        assert (await app.http.get("/healthz")).headers["connection"] == "close"
+        with pytest.raises(httpx2.ConnectError):
+            await app.http.get("/healthz")
         slow.process.send_signal(signal.SIGTERM)
         assert slow.process.wait(WAIT_SECONDS) == 0
 
