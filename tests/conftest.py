@@ -76,6 +76,7 @@ LONGEST = {
         "gateway/rooms/test_removal.py",
         "gateway/store/test_query_plans.py",
         "gateway/webhooks/test_two_nodes.py",
+        "test_release.py",
         "test_two_nodes.py",
         "test_typing.py",
     )

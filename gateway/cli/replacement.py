@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 START_SECONDS = 300.0
 """How long a new worker may take until it serves; a new version may have large tables to change."""
 
-LAST_SECONDS = 5.0
+LAST_SECONDS = 8.0
 """Seconds for a worker beyond its normal time to stop, before it is killed."""
 
 

@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 OVERSIZE_FACTOR = 4
 """A frame over the limit is answered with 41300. One this many times over it ends the connection with 1009."""
 
+HANDOVER_SECONDS = 2
+"""Seconds after the drain for what proxies still send on connections that they keep."""
+
 SHUTDOWN_SECONDS = 1
 """Seconds for running requests, and for the last bytes to sockets, after the drain."""
 
@@ -199,6 +202,7 @@ class AnnouncingServer(uvicorn.Server):
             if isinstance(connection, GuardedHttpProtocol):
                 connection.close_after_answer()
         await self._drain()
+        await self._hand_over()
         # uvicorn waits for every socket to close. A client that does not read its last bytes would delay that for ever.
         cut = asyncio.get_running_loop().call_later(SHUTDOWN_SECONDS, self._cut_off)
         await super().shutdown(sockets=sockets)
@@ -226,6 +230,23 @@ class AnnouncingServer(uvicorn.Server):
         while not drain.done() and not self.force_exit:
             await asyncio.wait([drain], timeout=0.1)
         drain.cancel()
+
+    async def _hand_over(self) -> None:
+        """Wait until proxies have used up the connections that they keep: the clients come back through these just now.
+
+        If one were closed as a request comes, the proxy could not repeat that request, and would answer 502.
+        """
+        loop = asyncio.get_running_loop()
+        # Neither uvicorn nor its signal handler says when a connection closes or a second signal comes.
+        until = loop.time() + HANDOVER_SECONDS
+        while loop.time() < until and self._keeps_connections_of_proxies() and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    def _keeps_connections_of_proxies(self) -> bool:
+        return any(
+            isinstance(connection, GuardedHttpProtocol) and connection.is_of_proxy
+            for connection in self.server_state.connections
+        )
 
     def _reread_soon(self) -> None:
         if not self.started:

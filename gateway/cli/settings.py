@@ -1,4 +1,4 @@
-"""`gateway settings`: prints the settings and proxy configurations, even without the source code."""
+"""`gateway settings`: prints the settings and what runs a gateway elsewhere, even without the source code."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -14,15 +14,24 @@ class Sample(StrEnum):
     ENV = "env"
     NGINX = "nginx"
     CADDY = "caddy"
+    SYSTEMD = "systemd"
+    COMPOSE = "compose"
+    KUBERNETES = "kubernetes"
 
 
-_PATHS = {Sample.ENV: ".env.example", Sample.NGINX: "deploy/nginx.conf", Sample.CADDY: "deploy/Caddyfile"}
+_PATHS = {
+    Sample.ENV: ".env.example",
+    Sample.NGINX: "deploy/nginx.conf",
+    Sample.CADDY: "deploy/Caddyfile",
+    Sample.SYSTEMD: "deploy/json-gateway.service",
+    Sample.COMPOSE: "compose.yaml",
+    Sample.KUBERNETES: "deploy/kubernetes.yaml",
+}
+_HELP = "env: a commented .env; nginx, caddy: a proxy's configuration; systemd, compose, kubernetes: a deployment."
 
 
 def settings(
-    sample: Annotated[
-        Sample, typer.Argument(help="env: a commented .env; nginx, caddy: a proxy's configuration.")
-    ] = Sample.ENV,
+    sample: Annotated[Sample, typer.Argument(help=_HELP)] = Sample.ENV,
 ) -> None:
     """Print every setting with its default and its meaning, as a start for a .env."""
     typer.echo(read_sample(sample), nl=False)

@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cli.replacement import LAST_SECONDS
-from gateway.cli.serve import CANCEL_SECONDS, SHUTDOWN_SECONDS
+from gateway.cli.serve import CANCEL_SECONDS, HANDOVER_SECONDS, SHUTDOWN_SECONDS
 from gateway.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PORT = 8000
 USER = 10001
 
-LONGEST_STOP = Settings.model_fields["drain_seconds"].default + max(SHUTDOWN_SECONDS + CANCEL_SECONDS, LAST_SECONDS)
+LONGEST_STOP = Settings.model_fields["drain_seconds"].default + max(
+    HANDOVER_SECONDS + SHUTDOWN_SECONDS + CANCEL_SECONDS, LAST_SECONDS
+)
 """Seconds from SIGTERM to the end, with several workers too."""
 
 SPARE = 5

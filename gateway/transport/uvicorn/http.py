@@ -149,7 +149,7 @@ class HttpConnectionLimits:
     def admit(self, protocol: "GuardedHttpProtocol") -> bool:
         """Count a connection until it is released, and return whether its address may have it."""
         address = protocol.address
-        if 0 < self._max_per_address <= self._of_address[address] and not self._is_of_proxy(protocol):
+        if 0 < self._max_per_address <= self._of_address[address] and not protocol.is_of_proxy:
             return False
         self._of_address[address] += 1
         return True
@@ -163,8 +163,9 @@ class HttpConnectionLimits:
         if not self._of_address[protocol.address]:
             del self._of_address[protocol.address]
 
-    def _is_of_proxy(self, protocol: "GuardedHttpProtocol") -> bool:
-        return self._is_proxy is not None and self._is_proxy(protocol.client[0] if protocol.client else "")
+    def is_proxy(self, address: str) -> bool:
+        """Return whether this is the address of a trusted proxy."""
+        return self._is_proxy is not None and self._is_proxy(address)
 
 
 def _refuse_slow(protocol: "GuardedHttpProtocol") -> bool:
@@ -213,6 +214,11 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def address(self) -> str:
         """Return the client's address, as the limits count it."""
         return network_of(self.client[0]) if self.client else "unknown"
+
+    @property
+    def is_of_proxy(self) -> bool:
+        """Return whether a trusted proxy has opened this connection."""
+        return self._handshakes.is_proxy(self.client[0] if self.client else "")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count a new connection, and cut it if there are too many in all or from its address."""

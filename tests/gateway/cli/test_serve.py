@@ -380,6 +380,24 @@ async def test_a_gateway_that_stops_sends_proxies_elsewhere_and_a_second_signal_
         assert slow.process.wait(WAIT_SECONDS) == 0
 
 
+async def test_a_gateway_that_stops_answers_what_a_proxy_sends_on_a_connection_that_it_keeps(tmp_path: Path) -> None:
+    with serving(tmp_path, GATEWAY_TRUSTED_PROXIES="127.0.0.1") as served:
+        async with httpx2.AsyncClient(base_url=served.url, timeout=WAIT_SECONDS, trust_env=False) as proxy:
+            await proxy.get("/healthz")
+            served.process.send_signal(signal.SIGTERM)
+            await until(lambda: not listens(served.port))
+            form = {"username": "alice", "password": PASSWORD}
+            answer = await proxy.post("/token", data=form)
+            assert (answer.status_code, answer.headers["connection"]) == (401, "close")
+        assert served.process.wait(WAIT_SECONDS) == 0
+        served.output.close()
+
+
+def listens(port: int) -> bool:
+    with closing(socket.socket()) as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 async def test_a_gateway_that_stops_under_load_keeps_what_it_acknowledged_and_waits_for_no_client_that_does_not_read(
     tmp_path: Path,
 ) -> None:

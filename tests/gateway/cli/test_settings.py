@@ -26,9 +26,18 @@ def test_it_prints_a_commented_file_to_begin_with(tmp_path: Path, run_here: RunH
     assert run_here(tmp_path, "db", "upgrade").status == 0
 
 
-def test_it_prints_the_configurations_of_proxies(tmp_path: Path, run_here: RunHere) -> None:
-    assert run_here(tmp_path, "settings", "nginx").out == (ROOT / "deploy/nginx.conf").read_text()
-    assert run_here(tmp_path, "settings", "caddy").out == (ROOT / "deploy/Caddyfile").read_text()
+@pytest.mark.parametrize(
+    ("sample", "path"),
+    [
+        ("nginx", "deploy/nginx.conf"),
+        ("caddy", "deploy/Caddyfile"),
+        ("systemd", "deploy/json-gateway.service"),
+        ("compose", "compose.yaml"),
+        ("kubernetes", "deploy/kubernetes.yaml"),
+    ],
+)
+def test_it_prints_what_runs_it_elsewhere(sample: str, path: str, tmp_path: Path, run_here: RunHere) -> None:
+    assert run_here(tmp_path, "settings", sample).out == (ROOT / path).read_text()
 
 
 def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
@@ -40,8 +49,10 @@ def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "installed")
     samples = tmp_path / "installed/gateway/samples"
     assert (samples / ".env.example").read_text() == read_sample(Sample.ENV)
-    assert (samples / "deploy/nginx.conf").read_text() == read_sample(Sample.NGINX)
-    assert (samples / "deploy/Caddyfile").read_text() == read_sample(Sample.CADDY)
+    assert (samples / "compose.yaml").read_text() == read_sample(Sample.COMPOSE)
+    assert {path.name for path in (samples / "deploy").iterdir()} == {
+        *("nginx.conf", "Caddyfile", "json-gateway.service", "kubernetes.yaml")
+    }
     modules = samples / "clients/javascript"
     assert {path.name for path in modules.iterdir()} == {*MODULES, *TYPES}
     for path in modules.iterdir():
