@@ -3,39 +3,20 @@
 import re
 import subprocess
 import sys
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from gateway import __version__
 from tests.deploy.defaults import PORT, ROOT, USER
+from tests.deploy.dockerfile import TEXT, in_context, stages
 
 pytestmark = pytest.mark.server
 
-TEXT = (ROOT / "Dockerfile").read_text()
 WAIT_SECONDS = 60
 
 
-def instructions(word: str) -> list[str]:
-    """Return what follows this word in the last stage."""
-    stage = TEXT[TEXT.rindex("\nFROM ") :].replace("\\\n", " ")
-    return re.findall(rf"^\s*{word} +(.*)$", stage, re.M)
-
-
-def in_context(path: str) -> bool:
-    """Return whether a build sees a file. The last line of `.dockerignore` that fits it decides."""
-    folders = [path, *map(str, Path(path).parents)]
-    seen = True
-    for line in (ROOT / ".dockerignore").read_text().splitlines():
-        pattern = line.removeprefix("!").removeprefix("**/")
-        if line and not line.startswith("#") and any(_fits(folder, pattern, line) for folder in folders):
-            seen = line.startswith("!")
-    return seen
-
-
-def _fits(path: str, pattern: str, line: str) -> bool:
-    return fnmatch(Path(path).name if line.startswith("**/") else path, pattern)
+IMAGE = stages()[-1]
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -56,13 +37,13 @@ def test_both_stages_have_one_python_of_one_version() -> None:
 
 
 def test_the_gateway_is_the_first_process_and_has_no_rights() -> None:
-    assert instructions("ENTRYPOINT") == ['["gateway"]']
-    assert instructions("CMD")[-1] == '["serve", "--host", "0.0.0.0"]'
-    assert instructions("USER") == [f"{USER}:{USER}"]
-    assert instructions("STOPSIGNAL") == ["SIGTERM"]
-    assert instructions("VOLUME") == ['["/data"]']
-    assert instructions("EXPOSE") == [str(PORT)]
-    assert f"http://127.0.0.1:{PORT}/healthz" in TEXT
+    assert IMAGE.words("ENTRYPOINT") == ["gateway"]
+    assert IMAGE.words("CMD") == ["serve", "--host", "0.0.0.0"]
+    assert IMAGE.all("USER") == [f"{USER}:{USER}"]
+    assert IMAGE.all("STOPSIGNAL") == ["SIGTERM"]
+    assert IMAGE.words("VOLUME") == ["/data"]
+    assert IMAGE.all("EXPOSE") == [str(PORT)]
+    assert f"http://127.0.0.1:{PORT}/healthz" in IMAGE.health_check[-1]
 
 
 def test_no_secret_is_built_in() -> None:
