@@ -18,7 +18,6 @@ from gateway.rooms.user_deletion import Deleted, Messages, UserDeletion
 from gateway.store import deleted_users
 from gateway.store.engine import Database
 from gateway.store.users import UserRow
-from handlers.errors import Unavailable
 
 WORDS = {
     "sessions": "sessions with their refresh tokens",
@@ -82,7 +81,7 @@ def delete(
                 )
                 try:
                     done = await deletion.run(user)
-                except Unavailable:
+                except BaseException:  # also Ctrl-C
                     typer.echo("the deletion is not complete; repeat the command, which does the rest", err=True)
                     raise
             counts: dict[str, Any] = {f"deleted_{what}": count for what, count in done.counts().items()}

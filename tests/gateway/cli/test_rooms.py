@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.cli import live_log
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.gateway.cli.command import Result
 from tests.gateway.cli.conftest import RunHere
@@ -188,3 +189,20 @@ async def test_the_clients_of_all_nodes_hear_that_a_room_is_deleted(
             for client in (alice, bob):
                 await client.expect("room.deleted", room="lobby")
                 await client.expect_nothing()
+
+
+async def test_without_the_right_to_the_folder_of_the_gateway_nothing_is_deleted(
+    app: App, alice: str, room: str, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user of these tests may have every right, so the system's refusal is made up."""
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    async with app.in_room(alice, room) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(live_log, "sockets_in", refuse)
+            refused = await rooms("delete", room, "--yes")
+        assert "cannot look for the gateway that serves from" in refused.problem
+        assert refused.problem.endswith("run this as the gateway's user")
+        await client.say(room, "still here")
