@@ -8,16 +8,15 @@ one room. What grows is found by the slope of its samples.
 import asyncio
 import random
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.child import Child
 from benchmarks.hooks import Receiver
 from benchmarks.rig import Person, StoreKind, database_for, person_with_password, populate, store_url, temporary_folder
 from proofs.bar import Bar, Proof, Report, Scale, none_of
+from proofs.members import in_rooms, orders_for
 from proofs.soak.samples import Samples
 from proofs.watched_server import WatchedServer
 
@@ -26,8 +25,6 @@ WARM_SHARE = 0.25
 """The first part of the time, in which caches, files and tables reach their size."""
 
 SAMPLES = 240
-ROOMS_EACH = 2
-ROOM_SIZE = 10
 PASSWORD = "correct horse battery staple"  # noqa: S105 - of this run's users
 ANSWER_SECONDS = 300
 KEPT_MESSAGES = 200
@@ -74,8 +71,9 @@ async def soak(seconds: float, sizes: Sizes, report: Report) -> list[Bar]:
             GATEWAY_RETENTION_MESSAGES=str(KEPT_MESSAGES),
         )
         pid = await stack.enter_async_context(server.running())
-        orders = _orders(server.port, people, rooms, sizes, seed)
-        crowd = await stack.enter_async_context(Child("proofs.soak.clients", orders, ANSWER_SECONDS))
+        rates = {"churn": sizes.churn, "messages": sizes.messages, "odd jobs": sizes.odd_jobs}
+        orders = orders_for(server.port, people, rooms, seed, rates=rates, password=PASSWORD)
+        crowd = await stack.enter_async_context(Child("proofs.clients", orders, ANSWER_SECONDS))
         report(f"{sizes.clients} clients are in their rooms")
         samples = Samples(pid, server.inside, folder / "gateway.db")
         await _sample(samples, crowd, seconds, step, report)
@@ -107,35 +105,13 @@ def limit_events(routes: Path) -> None:
 
 async def _people(url: str, count: int) -> tuple[list[Person], dict[str, list[Person]]]:
     first = await person_with_password("first", PASSWORD, 4)
-    people = [Person(f"person-{number}", first.password_hash) for number in range(count)]
-    rooms: dict[str, list[Person]] = {}
-    for turn in range(ROOMS_EACH):
-        # Another order for each turn, so that a client's rooms have different members.
-        ordered = people if turn == 0 else sorted(people, key=lambda person: person.id)
-        for start in range(0, count, ROOM_SIZE):
-            rooms[f"room-{len(rooms)}"] = ordered[start : start + ROOM_SIZE]
+    people, rooms = in_rooms([Person(f"person-{number}", first.password_hash) for number in range(count)])
     database = database_for(url)
     try:
         await populate(database, people, rooms)
     finally:
         await database.close()
     return people, rooms
-
-
-def _orders(
-    port: int, people: Sequence[Person], rooms: dict[str, list[Person]], sizes: Sizes, seed: int
-) -> dict[str, Any]:
-    rooms_of: dict[str, list[str]] = {}
-    for name, members in rooms.items():
-        for person in members:
-            rooms_of.setdefault(person.id, []).append(name)
-    return {
-        "port": port,
-        "password": PASSWORD,
-        "seed": seed,
-        "rates": {"churn": sizes.churn, "messages": sizes.messages, "odd jobs": sizes.odd_jobs},
-        "members": [[person.name, person.token, rooms_of[person.id]] for person in people],
-    }
 
 
 def _of_clients(counts: dict[str, int], sizes: Sizes, seconds: float) -> list[Bar]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proofs.soak import Sizes, soak
-from proofs.soak.clients import Crowd, Member, Position
+from proofs.clients import Crowd, Member, Position
 
 EVENT = {"room": "hall", "epoch": "e1"}
 
@@ -19,7 +19,7 @@ def member() -> Member:
 
 def crowd(**more: Any) -> Crowd:
     members = [["ann", "token", ["hall"]]]
-    return Crowd({"port": 1, "password": "", "seed": 1, "rates": {}, "members": members} | more)
+    return Crowd({"port": 1, "password": "", "seed": 1, "rates": {}, "restarts": False, "members": members} | more)
 
 
 def hear(member: Member, changed: int, type: str = "chat.message") -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The clients of the soak, in a process of their own: they come, talk, listen, go in several ways, and come back.
+"""The clients of a proof, in a process of their own: they come, talk, listen, go in several ways, and come back.
 
 Each client is a member of the same rooms for good. It must hear each change of them once and in order, also what was
 said while it was away. A message without an answer is sent again with its `client_id`. So at the end, each is known to
@@ -8,6 +8,7 @@ be stored once.
 import asyncio
 import random
 import secrets
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,18 +28,56 @@ from proofs.request import post
 FOREVER = 1e6
 LAST_SECONDS = 60.0
 LONGEST_AWAY = 3.0
-RETRY_SECONDS = 0.5
+RETRY_SECONDS = 0.25
+LAST_RETRY_SECONDS = 2.0
+"""The pauses of a client that is refused without a word: they double, and each is cut by chance."""
+
+BIN_SECONDS = 0.25
+DRAINING = 1012
+
 BY_TICKET = 0.2
 BY_LOG_IN = 0.1
 """The shares of the clients that come back with a ticket, and with a log-in that they end when they go."""
 
 MOST_ON_THE_WAY = 2000
-"""Beyond so many unanswered messages, returns and clients, nothing more is said: the machine has too few cores."""
+"""Beyond so many unanswered messages, nothing more is said: the machine has too few cores."""
 
 ABRUPT = 0.5
 """The share of the clients that go without a close frame."""
 
 ODD_JOBS = ("typing", "read", "signal", "room", "edit")
+
+
+@dataclass
+class Returns:
+    """How the clients came back from losses that were expected."""
+
+    began: float = 0.0
+    away: int = 0
+    count: int = 0
+    longest: float = 0.0
+    """Seconds from a loss until the client was in its rooms again."""
+    last: float = 0.0
+    """Seconds from the beginning of this record until the last client was back."""
+    attempts: Counter[int] = field(default_factory=Counter)
+    """How many tried to connect, by the quarter of a second since the beginning."""
+
+    def note_attempt(self) -> None:
+        """Count a try to connect."""
+        self.attempts[int((time.monotonic() - self.began) / BIN_SECONDS)] += 1
+
+    def note(self, lost_at: float) -> None:
+        """Note a return."""
+        now = time.monotonic()
+        self.away -= 1
+        self.count += 1
+        self.longest = max(self.longest, now - lost_at)
+        self.last = now - self.began
+
+    def summary(self) -> Frame:
+        """Return it as JSON."""
+        bins = [self.attempts[number] for number in range(max(self.attempts, default=-1) + 1)]
+        return vars(self) | {"attempts": bins}
 
 
 class Position(NamedTuple):
@@ -118,15 +157,20 @@ class Member:
 
     async def come(self) -> None:
         """Connect, resume all rooms, and send again what has no answer. Try again while it is refused."""
+        refusals = 0
         while True:
             connection = Connection(self._hear, self._take_rooms)
+            self.crowd.returns.note_attempt()
             try:
                 await connection.open(f"ws://127.0.0.1:{self.crowd.port}/ws/chat?{await self._credential()}")
                 await self._resume(connection)
             except (OSError, TimeoutError) as error:
                 bye = connection.bye
                 self.crowd.tally.counts[f"refused: {bye['reason'] if bye else type(error).__name__}"] += 1
-                await asyncio.sleep((bye or {}).get("after_ms", 1000 * RETRY_SECONDS) / 1000)
+                longest = min(LAST_RETRY_SECONDS, RETRY_SECONDS * 2**refusals)
+                refusals += 1
+                seconds = longest * self.crowd.chance.uniform(0.5, 1)
+                await asyncio.sleep((bye or {}).get("after_ms", 1000 * seconds) / 1000)
             else:
                 break
         self.connection, self.leaving = connection, False
@@ -137,8 +181,16 @@ class Member:
 
     async def _await_loss(self, connection: Connection) -> None:
         await connection.lost.wait()
-        if not self.leaving and not self.crowd.ended:
-            self.crowd.tally.note("lost connections", f"{self.name}: {connection.bye}")
+        if self.leaving or self.crowd.ended:
+            return
+        lost_at, bye = time.monotonic(), connection.bye or {}
+        if self.crowd.restarts and bye.get("code") == DRAINING:
+            self.crowd.returns.away += 1
+            await asyncio.sleep(bye["after_ms"] / 1000)
+            await self.come()
+            self.crowd.returns.note(lost_at)
+        else:
+            self.crowd.tally.note("lost connections", f"{self.name}: {bye}")
             await self.come()
 
     async def leave(self) -> None:
@@ -156,13 +208,15 @@ class Member:
             self._own_token = None
 
     async def _credential(self) -> str:
-        chance = self.crowd.chance.random()
+        chance, password = self.crowd.chance.random(), self.crowd.password
+        if password is None:
+            return f"token={self.token}"
         if chance < BY_TICKET:
             status, body = await post(self.crowd.port, "/ws/ticket", "", token=self.token)
             self._expect(status, body)
             return f"ticket={orjson.loads(body)['ticket']}"
         if chance < BY_TICKET + BY_LOG_IN and self._own_token is None:
-            form = urlencode({"username": self.name, "password": self.crowd.password})
+            form = urlencode({"username": self.name, "password": password})
             status, body = await post(self.crowd.port, "/token", form)
             self._expect(status, body)
             self._own_token = orjson.loads(body)["access_token"]
@@ -221,6 +275,7 @@ class Member:
         """Send a message to one of the rooms."""
         self._numbers += 1
         client_id, room = f"{self.name}-{self._numbers}", self.crowd.chance.choice(self.rooms)
+        self.crowd.on_the_way += 1
         self.unanswered[client_id] = (room, f"message {self._numbers} of {self.name}, {secrets.token_hex(20)}")
         self.crowd.keep(asyncio.create_task(self._send(client_id, *self.unanswered[client_id])))
 
@@ -240,7 +295,8 @@ class Member:
             if self.connection is connection and client_id in self.unanswered:
                 await self._send(client_id, room, text)
             return
-        self.unanswered.pop(client_id, None)
+        if self.unanswered.pop(client_id, None) is not None:
+            self.crowd.on_the_way -= 1
         self.crowd.store(room, reply["data"]["message"]["offset"], repeated=reply["data"]["duplicate"])
 
     async def do_odd_job(self, job: str, room: str) -> None:
@@ -285,10 +341,14 @@ class Crowd:
 
     def __init__(self, orders: dict[str, Any]) -> None:
         self.port: int = orders["port"]
-        self.password: str = orders["password"]
+        self.password: str | None = orders["password"]
         self.chance = random.Random(orders["seed"])
         self.tally = Tally()
+        self.returns = Returns()
+        self.restarts: bool = orders["restarts"]
+        """Whether the gateway is expected to send its clients away."""
         self.ended = False
+        self.on_the_way = 0
         self.members = [Member(self, *each) for each in orders["members"]]
         self._rates: dict[str, float] = orders["rates"]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -339,7 +399,7 @@ class Crowd:
         await member.come()
 
     def _say(self, _number: int) -> None:
-        if len(self._tasks) > MOST_ON_THE_WAY:
+        if self.on_the_way > MOST_ON_THE_WAY:
             self.tally.counts["messages left out"] += 1
         elif (member := self._one_of_them()) is not None:
             member.say()
@@ -352,6 +412,10 @@ class Crowd:
 
     async def answer(self, line: str) -> object:
         """Return the counts so far, or those of the end."""
+        if line == "returns":
+            return self.returns.summary()
+        if line == "forget":
+            self.returns = Returns(time.monotonic(), self.returns.away)
         if line == "end":
             await self._end()
         return {"counts": self.tally.counts, "wrong": self.tally.wrong}
