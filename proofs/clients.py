@@ -11,6 +11,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -31,6 +32,9 @@ LONGEST_AWAY = 3.0
 RETRY_SECONDS = 0.25
 LAST_RETRY_SECONDS = 2.0
 """The pauses of a client that is refused without a word: they double, and each is cut by chance."""
+
+ATTEMPTS = 5
+ASK_AGAIN = {429, 503}
 
 BIN_SECONDS = 0.25
 DRAINING = 1012
@@ -146,6 +150,8 @@ class Member:
         self.known: dict[str, Position] = {}
         self.connection: Connection | None = None
         self.leaving = False
+        self.busy = False
+        """Whether it does an odd job, which it does not leave half done."""
         self.unanswered: dict[str, tuple[str, str]] = {}
         self._own_token: str | None = None
         self._numbers = 0
@@ -204,8 +210,17 @@ class Member:
         else:
             await connection.close()
         if self._own_token is not None:
-            await post(self.crowd.port, "/token/revoke", urlencode({"token": self._own_token}))
+            await self._log_out(self._own_token)
             self._own_token = None
+
+    async def _log_out(self, token: str) -> None:
+        for _ in range(ATTEMPTS):
+            with suppress(OSError):
+                status, _body = await post(self.crowd.port, "/token/revoke", urlencode({"token": token}))
+                if status == 200:
+                    return
+            await asyncio.sleep(RETRY_SECONDS)
+        self.crowd.tally.note("refused requests", f"{self.name} cannot log out")
 
     async def _credential(self) -> str:
         chance, password = self.crowd.chance.random(), self.crowd.password
@@ -224,8 +239,11 @@ class Member:
         return f"token={self.token}"
 
     def _expect(self, status: int, body: bytes) -> None:
-        if status != 200:
+        if status in ASK_AGAIN:
+            self.crowd.tally.counts[f"asked to try again: {status}"] += 1
+        elif status != 200:
             self.crowd.tally.note("refused requests", f"{status} {body!r}")
+        if status != 200:
             raise ConnectionError(f"a request was answered with {status}")
 
     async def _resume(self, connection: Connection) -> None:
@@ -301,7 +319,7 @@ class Member:
 
     async def do_odd_job(self, job: str, room: str) -> None:
         """Do what is not a message in the common rooms: none of it may leave something behind."""
-        connection = self.connection
+        connection, self.busy = self.connection, True
         assert connection is not None  # noqa: S101 - it is here
         try:
             if job == "typing":
@@ -316,6 +334,8 @@ class Member:
                 await self._change_mind(connection)
         except OSError:
             self.crowd.tally.counts["odd jobs cut short"] += 1
+        finally:
+            self.busy = False
 
     async def _pass_through(self, connection: Connection) -> None:
         """Make a room and delete it."""
@@ -383,7 +403,7 @@ class Crowd:
     def _one_of_them(self) -> Member | None:
         for _ in range(10):
             member = self.chance.choice(self.members)
-            if member.is_here:
+            if member.is_here and not member.busy:
                 return member
         return None
 

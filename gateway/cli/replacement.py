@@ -1,7 +1,8 @@
 """The replacement of all workers while they serve: a rolling restart.
 
-A new worker takes the place of an old one as soon as it serves. The old one then drains, and only after its end comes
-the next place. So at most one worker's clients move at a time. What fails leaves the remaining old workers as they are.
+A new worker takes the place of an old one as soon as it serves. The old one then sends its clients away, one after
+another, so that each is away for a moment only. After its end comes the next place. So at most one worker's clients
+move at a time. What fails leaves the remaining old workers as they are.
 """
 
 import logging
@@ -90,12 +91,13 @@ class Replacement:
 
     def _put_in_place(self, new: Worker) -> None:
         old = self._workers[new.place]
-        logger.info("worker %s takes the place of worker %s, which drains", new.pid, old.pid)
+        logger.info("worker %s takes the place of worker %s, which leaves", new.pid, old.pid)
         self._workers[new.place] = new
         self._replaced.append(new)
         self._places.pop(0)
-        old.ask_to_stop()
-        self._leaving = _Step(old, time.monotonic() + old.drain_seconds + LAST_SECONDS)
+        old.ask_to_leave()
+        seconds = old.leave_seconds + old.drain_seconds + LAST_SECONDS
+        self._leaving = _Step(old, time.monotonic() + seconds)
 
     def _see_off(self, leaving: _Step) -> None:
         if leaving.worker.is_alive and not leaving.is_late:

@@ -3,6 +3,7 @@
 A new worker may run newer code than the supervisor that starts it. So the two exchange only plain values, by name.
 """
 
+import asyncio
 import logging
 import multiprocessing
 import os
@@ -18,7 +19,9 @@ from typing import Any
 
 from gateway.cli.serve import AnnouncingServer, LogLevel, server_config
 from gateway.config.settings import Settings, load_settings
+from gateway.connections.registry import MAX_RECONNECT_SPREAD_MS, Connections
 from gateway.core import worker_place
+from gateway.core.faults import contained
 from gateway.core.logs import configure_logs
 from gateway.core.start_error import StartError
 from gateway.core.worker_place import Place
@@ -27,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 REPLACE = signal.SIGUSR1
 """Asks the supervisor to replace its workers."""
+
+LEAVE = signal.SIGUSR2
+"""Asks a worker to send its clients to its successor, one after another, and then to stop."""
 
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -76,8 +82,13 @@ class Worker:
 
     @property
     def drain_seconds(self) -> float:
-        """Return how long it may take to end its connections. It may have read newer settings than the supervisor."""
+        """Return how long it may drain. It may have read newer settings than the supervisor."""
         return float(self._report.get("drain_seconds", 0))
+
+    @property
+    def leave_seconds(self) -> float:
+        """Return how long it may take to leave its clients to others, before it drains."""
+        return float(self._report.get("leave_seconds", 0))
 
     @property
     def _report(self) -> dict[str, Any]:
@@ -95,6 +106,11 @@ class Worker:
         """Send SIGTERM: the worker drains and ends."""
         self._process.terminate()
 
+    def ask_to_leave(self) -> None:
+        """Send SIGUSR2: the clients of the worker come to others one after another, and then it stops."""
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid or 0, LEAVE)
+
     def join(self, seconds: float) -> None:
         """Wait for its end, and kill it if it takes too long."""
         self._process.join(seconds)
@@ -111,10 +127,30 @@ class _Server(AnnouncingServer):
         super().__init__(server_config(settings, app, log_level=log_level), settings)
         self._tell = tell
         self._drain_seconds = settings.drain_seconds
+        self._leaving: asyncio.Task[None] | None = None
 
     def announce(self, sock: socket.socket) -> None:
         """Report only to the supervisor."""
-        self._tell.send({"drain_seconds": self._drain_seconds})
+        loop = asyncio.get_running_loop()
+        signal.signal(LEAVE, lambda _number, _frame: loop.call_soon_threadsafe(self._leave_soon))
+        leave_seconds = MAX_RECONNECT_SPREAD_MS / 1000
+        self._tell.send({"drain_seconds": self._drain_seconds, "leave_seconds": leave_seconds})
+
+    def _leave_soon(self) -> None:
+        if self._leaving is None and not self.should_exit:
+            self._leaving = asyncio.create_task(self._leave())
+
+    async def _leave(self) -> None:
+        """Take no more connections, send the clients away one after another, and stop."""
+        for server in self.servers:
+            server.close()  # otherwise it would take a part of those that come back
+        with contained("leaving"):
+            await asyncio.gather(*(_send_away(gateway.connections) for gateway in self._gateways()))
+        self.should_exit = True
+
+
+async def _send_away(connections: Connections) -> None:
+    await connections.send_away(connections.seconds_to_leave)
 
 
 def serve_as_worker(orders: dict[str, Any], tell: Connection) -> None:

@@ -86,14 +86,17 @@ async def soak(seconds: float, sizes: Sizes, report: Report) -> list[Bar]:
 
 
 async def _sample(samples: Samples, crowd: Child, seconds: float, step: float, report: Report) -> None:
-    began = time.monotonic()
+    began, told = time.monotonic(), 0
     await asyncio.sleep(WARM_SHARE * seconds)
     while (elapsed := time.monotonic() - began) < seconds:
         sample = await asyncio.to_thread(samples.take)
         if len(samples.times) % 10 == 1:
-            counts = (await crowd.ask("counts"))["counts"]
+            so_far = await crowd.ask("counts")
             report(", ".join(f"{name} {value:,.0f}" for name, value in sample.items() if value))
-            report(f"clients: {counts}")
+            report(f"clients: {so_far['counts']}")
+            for line in so_far["wrong"][told:]:
+                report(line)
+            told = len(so_far["wrong"])
         await asyncio.sleep(min(step, max(0.1, seconds - elapsed)))
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from proofs.soak import Sizes, soak
 from proofs.clients import Crowd, Member, Position
+from proofs.soak import Sizes, soak
 
 EVENT = {"room": "hall", "epoch": "e1"}
 

@@ -25,8 +25,9 @@ class Process(Worker):
     is_ready = property(lambda self: self.ready)
     exit_status = property(lambda self: 1)
     drain_seconds = property(lambda self: 10.0)
+    leave_seconds = property(lambda self: 60.0)
 
-    def ask_to_stop(self) -> None:
+    def ask_to_leave(self) -> None:
         self.asked = True
 
     def join(self, seconds: float) -> None:
@@ -139,7 +140,7 @@ def test_an_old_worker_that_does_not_end_is_killed(story: Story) -> None:
     story.go_on()
     story.made[2].ready = True
     story.go_on()
-    story.now += 10 + module.LAST_SECONDS + 1
+    story.now += 60 + 10 + module.LAST_SECONDS + 1
     story.go_on()
     assert story.old[0].killed
     assert story.others == [4]
