@@ -16,6 +16,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "python": versions.python,
         "packages": versions.packages,
         "server": versions.server,
+        "tracing": versions.tracing,
         "env file": files.env_file,
         "names": files.names,
         "signing key": keys.signing_key,

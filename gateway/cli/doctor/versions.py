@@ -72,6 +72,21 @@ def server(subject: Subject) -> Iterator[Finding]:
     yield (problem if stops else warning)(found, change)
 
 
+def tracing(subject: Subject) -> Iterator[Finding]:
+    """Check that spans can go somewhere, if the settings ask for them."""
+    if subject.settings.tracing != "on":
+        yield ok(f"GATEWAY_TRACING is {subject.settings.tracing}")
+    elif not _is_installed("opentelemetry-api"):
+        yield problem("GATEWAY_TRACING is on without its package", "pip install 'json-gateway[otel]'")
+    elif not _is_installed("opentelemetry-sdk"):
+        yield warning(
+            "GATEWAY_TRACING is on, and nothing is installed that records spans",
+            "pip install opentelemetry-distro opentelemetry-exporter-otlp-proto-http",
+        )
+    else:
+        yield ok("GATEWAY_TRACING is on, and OpenTelemetry's SDK is installed")
+
+
 def _installed() -> dict[str, str]:
     """Return the versions of the packages of the tables that are installed."""
     found = {}

@@ -239,6 +239,12 @@ async def test_clients_of_one_node_reach_workers_of_another(
                 await connected.reply(id_, data=body["data"])
             replies = {number: await client.until(type="reply", id=number) for number in numbers}
             assert [replies[number]["data"]["number"] for number in numbers] == [0, 1, 2]
+            trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            await client.send({"type": "orders.create", "id": "t", "traceparent": trace})
+            frame = await connected.next()
+            assert frame["traceparent"] == trace  # through the other node
+            await connected.reply(frame["id"], data={})
+            await client.until(type="reply", id="t")
             number = await client.start("orders.create")
             await connected.message()
             connected.ws.transport.abort()

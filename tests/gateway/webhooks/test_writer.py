@@ -32,7 +32,7 @@ def hook(*types: EventType, name: str = "push", rooms: str = "*") -> Hook:
 
 def stored(writer: EventWriter, *outcomes: Any) -> list[dict[str, Any]]:
     """Return the events that a script would store."""
-    names = ("webhook", "stream", "event_id", "type", "data", "room_id", "offset", "due_at", "created_at")
+    names = ("webhook", "stream", "event_id", "type", "data", "room_id", "offset", "due_at", "created_at", "trace")
     found = []
     script = writer.store(outcomes, 5000)
     for _, values in script:

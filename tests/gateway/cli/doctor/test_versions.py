@@ -79,3 +79,24 @@ def test_a_python_that_does_not_fit(
     monkeypatch.setattr(versions, "sys", type("Sys", (), {"version_info": Version(version)}))
     assert bad(look("python")).verdict is verdict
     assert sys.version_info >= versions.OLDEST_PYTHON
+
+
+@pytest.mark.parametrize(
+    ("missing", "verdict"), [("opentelemetry-api", Verdict.PROBLEM), ("opentelemetry-sdk", Verdict.WARNING)]
+)
+def test_tracing_without_its_packages(
+    look: Look, monkeypatch: pytest.MonkeyPatch, missing: str, verdict: Verdict
+) -> None:
+    assert worst(look("tracing")) is Verdict.OK
+    assert worst(look("tracing", tracing="on")) is Verdict.OK
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == missing:
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = bad(look("tracing", tracing="on"))
+    assert found.verdict is verdict
+    assert found.change.startswith("pip install")
