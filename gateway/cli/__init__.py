@@ -35,6 +35,7 @@ COMMANDS = {
     "kick": "gateway.cli.kick:kick",
     "announce": "gateway.cli.announce:announce",
     "drain": "gateway.cli.drain:drain",
+    "restart": "gateway.cli.restart:restart",
     "log-level": "gateway.cli.log_level:log_level",
     "settings": "gateway.cli.settings:settings",
     "token": "gateway.cli.token:app",

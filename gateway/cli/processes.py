@@ -18,7 +18,7 @@ from gateway.core.local_socket import Data, LocalFailed, LocalTimeout, LocalUnav
 from gateway.core.start_error import StartError
 
 WHO_SECONDS = 2.0
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 6.0
 """More than the process that is asked waits for the other nodes."""
 
 Result = TypeVar("Result")
@@ -33,6 +33,7 @@ class Process:
     pid: int
     host: str
     supervisor: int | None
+    worker: int | None
 
 
 @dataclass
@@ -143,7 +144,7 @@ async def _who(path: Path) -> Process | str:
         return f"process {pid} did not answer within {WHO_SECONDS:g} seconds; it may hang"
     except LocalUnavailable as error:
         return f"process {pid}: {error}"
-    return Process(path, found["node"], found["pid"], found["host"], found.get("supervisor"))
+    return Process(path, found["node"], found["pid"], found["host"], found.get("supervisor"), found.get("worker"))
 
 
 def _none_in(folder: Path) -> str:

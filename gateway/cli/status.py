@@ -22,7 +22,7 @@ from gateway.core.start_error import StartError
 LOOK_SECONDS = 1.0
 """The rates are those of so many seconds."""
 
-RATES = ("messages", "errors", "bus_published", "bus_received", "connections_ended", "newcomers_refused")
+RATES = ("messages", "deliveries", "errors", "bus_published", "bus_received", "connections_ended", "newcomers_refused")
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ def lines(look: Look) -> Iterator[str]:
         yield (
             f"{now} {short(node)} {_state(each)} connections={each['now']['connections']}"
             f" rooms={each['now']['rooms_heard']} messages/s={rates.get('messages', 0):g}"
+            f" deliveries/s={rates.get('deliveries', 0):g}"
             f" errors/s={rates.get('errors', 0):g} waiting={each['now']['writes_waiting']}"
             f" memory={_megabytes(each['now']['memory_bytes'])}"
         )
@@ -146,7 +147,8 @@ def _summary(look: Look) -> Text:
     facts = [
         counted(len(look.nodes), "node"),
         counted(look.total("connections"), "connection"),
-        f"{sum(each['messages'] for each in rates):,.0f} messages/s",
+        f"{sum(each['messages'] for each in rates):,.0f} messages/s in",
+        f"{sum(each['deliveries'] for each in rates):,.0f} out",
     ]
     text = Text("json-gateway ", style="bold").append(" and ".join(versions)).append("  ")
     text.append(" · ".join(facts), style="bold")
@@ -163,13 +165,15 @@ def _table(look: Look) -> Table:
         Column("up", **number),  # type: ignore[arg-type]
         Column("conns", **number),  # type: ignore[arg-type]
         Column("rooms", **number),  # type: ignore[arg-type]
-        Column("msg/s", **number),  # type: ignore[arg-type]
+        Column("in/s", **number),  # type: ignore[arg-type]
+        Column("out/s", **number),  # type: ignore[arg-type]
         Column("err/s", **number),  # type: ignore[arg-type]
         Column("waits", **number),  # type: ignore[arg-type]
         Column("memory", **number),  # type: ignore[arg-type]
         Column("state", no_wrap=True),
         box=None,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
         header_style="dim",
     )
     for node, each in sorted(look.nodes.items(), key=lambda item: (item[1]["host"], item[1]["pid"])):
@@ -182,6 +186,7 @@ def _table(look: Look) -> Table:
             f"{now['connections']:,}",
             f"{now['rooms_heard']:,}",
             f"{rates.get('messages', 0):,.0f}",
+            f"{rates.get('deliveries', 0):,.0f}",
             f"{rates.get('errors', 0):,.0f}",
             f"{now['writes_waiting'] + now['newcomers_waiting']:,}",
             _megabytes(now["memory_bytes"]),

@@ -19,8 +19,8 @@ from gateway.cluster.node_calls import NodeCalls, NodeFailed, NodeUnavailable
 from gateway.core.local_socket import Data, LocalFailed, LocalSocket
 from gateway.operating.asking import user_name
 
-SECONDS = 2.0
-"""How long a node has for its answer."""
+SECONDS = 3.0
+"""How long a node has for its answer. A look at a store that hangs takes two seconds of it."""
 ONLY_HERE = "only_here"
 
 

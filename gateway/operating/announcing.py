@@ -1,5 +1,7 @@
 """`gateway announce`: an announcement to the connections of all nodes, or to those that hear a room."""
 
+import asyncio
+
 from pydantic import Field
 
 from gateway.bus.base import ToAll, ToRoom
@@ -18,6 +20,8 @@ from schemas.events.system import Announcement
 from schemas.messages.system import MAX_TEXT
 from schemas.names import ROOM_NAME
 
+STORE_SECONDS = 1.0
+"""How long to look for the room."""
 OPERATOR = "gateway:operator"
 """The sender of an operator's announcement. No user and no service can have this name."""
 
@@ -49,8 +53,9 @@ class Announcements:
         if asked.room is None or self._hub.find_certain(asked.room) is not None:
             return
         try:
-            found = await self._finder.find(asked.room, "")
-        except Unavailable:  # an operator may announce just that
+            async with asyncio.timeout(STORE_SECONDS):
+                found = await self._finder.find(asked.room, "")
+        except (Unavailable, TimeoutError):  # an operator may announce just that
             return
         if found is None:
             raise LocalFailed(f"there is no room `{asked.room}`")

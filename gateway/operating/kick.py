@@ -19,6 +19,7 @@ from gateway.store.engine import Database
 from handlers.errors import Unavailable
 from schemas.services import is_service
 
+STORE_SECONDS = 2.0
 _BATCH = 100
 """Connections that are closed before others get a turn."""
 
@@ -71,12 +72,19 @@ class Kicks:
     async def _end_sessions(self, asked: Kick, closed: list[Connection]) -> Data:
         """Return the number of ended sessions, and a problem if there is one. A store that is down stops no kick."""
         try:
-            known = await self._id_of(asked.user) if asked.user is not None and (asked.sessions or not closed) else None
-            if not asked.sessions:
-                return {"ended": 0, "known": bool(closed) or known is not None}
-            return {"ended": await self._end(asked, closed, known), "known": bool(closed) or known is not None}
+            async with asyncio.timeout(STORE_SECONDS):
+                return await self._end_known(asked, closed)
+        except TimeoutError:
+            return {"ended": 0, "known": True, "problem": "the store does not answer; look again when it does"}
         except Unavailable as error:
             return {"ended": 0, "known": True, "problem": str(error)}
+
+    async def _end_known(self, asked: Kick, closed: list[Connection]) -> Data:
+        """Look the user up only if that is needed: without the store, a kick alone works."""
+        needs_user = asked.user is not None and (asked.sessions or not closed)
+        user_id = await self._id_of(asked.user) if needs_user else None
+        ended = await self._end(asked, closed, user_id) if asked.sessions else 0
+        return {"ended": ended, "known": bool(closed) or user_id is not None}
 
     async def _end(self, asked: Kick, closed: Iterable[Connection], user_id: str | None) -> int:
         by = entry_of(asked.by)

@@ -8,6 +8,7 @@ from gateway.operating.announcing import Announcements
 from gateway.operating.draining import Draining
 from gateway.operating.kick import Kicks
 from gateway.operating.log_levels import LogLevels
+from gateway.operating.restarting import Restarting
 from gateway.operating.status import StatusQuestions
 from gateway.operating.tails import Tails
 from gateway.state import GatewayState
@@ -20,6 +21,7 @@ async def answered(state: GatewayState) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         log_levels = stack.enter_context(LogLevels(state.audit, all_nodes).running())
         await stack.enter_async_context(Draining(state.connections, state.node_calls, state.audit, all_nodes).running())
+        Restarting(state.local_socket, state.audit)
         StatusQuestions(state, log_levels, all_nodes)
         Kicks(state.connections, state.login_sessions, state.database, state.audit, all_nodes)
         Announcements(state.hub, state.room_finder, state.audit, state.clock, state.settings, all_nodes)

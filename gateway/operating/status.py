@@ -9,7 +9,8 @@ from typing import Any
 
 from gateway import __version__
 from gateway.config import bus_url, database_url
-from gateway.core import descriptors, faults
+from gateway.connections.fanout import deliveries
+from gateway.core import descriptors, faults, worker_place
 from gateway.core.local_socket import Data
 from gateway.http.health import readiness_of
 from gateway.operating.all_nodes import AllNodes, Nothing
@@ -36,6 +37,7 @@ class Identity:
             "node": self.node,
             "pid": os.getpid(),
             "supervisor": None if parent is None else parent.pid,
+            "worker": None if worker_place.mine is None else worker_place.mine.number,
             "host": socket.gethostname(),
             "version": __version__,
         }
@@ -90,6 +92,7 @@ class StatusQuestions:
         failed = sum(each.statuses.total() for each in (*counters.answered.values(), *counters.called.values()))
         return {
             "messages": counters.handled.total(),
+            "deliveries": deliveries.events,
             "errors": failed + counters.unread.total(),
             "connections_ended": counters.ended.total(),
             "newcomers_refused": self._state.newcomers.refused.total(),
