@@ -65,6 +65,7 @@ async def test_each_scrape_has_all_workers_also_while_one_hangs_dies_and_is_repl
                 assert {name for name, _ in others} <= {"gateway_requests_total"} | {
                     f"gateway_request_seconds_{part}" for part in ("bucket", "count", "sum")
                 }
+        await until(lambda: _has_lag(served), within=90)
         os.kill(pids[1], signal.SIGSTOP)
         try:
             began = time.monotonic()
@@ -89,6 +90,15 @@ async def test_each_scrape_has_all_workers_also_while_one_hangs_dies_and_is_repl
 async def _are_up(served: Served) -> bool:
     now = await scraped(served)
     return of_each(now, "gateway_worker_up") == {"0": 1, "1": 1} and len(of_each(now, "gateway_connections")) == 2
+
+
+async def _has_lag(served: Served) -> bool:
+    """Return whether both have measured the bus, by the messages with which nodes say that they live."""
+    now = await scraped(served)
+    times = of_each(now, "gateway_bus_lag_seconds_sum")
+    return all(
+        count > 0 and times[worker] > 0 for worker, count in of_each(now, "gateway_bus_lag_seconds_count").items()
+    )
 
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.transport.chunks import Chunks
 from gateway.transport.frames import Frame, joined, text_frame
-from gateway.transport.outbox import Outbox
+from gateway.transport.outbox import Outbox, OutboxFigures
 from gateway.transport.writers import AsgiWriter, nothing
 
 MAX_FRAMES = 8
@@ -491,3 +491,41 @@ async def test_a_long_wait_joins_many_texts_without_copying_them_each_time(outbo
     found = received(socket)
     assert [seq for seq, _ in found] == list(range(1, 9))
     assert "".join(str(data) for _, data in found) == "ten chars " * 100_000
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> OutboxFigures:
+    figures = OutboxFigures()
+    monkeypatch.setattr("gateway.transport.outbox.figures", figures)
+    return figures
+
+
+def test_the_metrics_show_an_outbox_while_it_waits_and_how_full_it_has_been(
+    outbox: Outbox, socket: Socket, counted: OutboxFigures
+) -> None:
+    outbox.deliver(text("at once"))
+    assert (counted.waiting, sum(counted.peaks.counts)) == (set(), 0)
+    socket.stop_reading()
+    for number in range(4):
+        outbox.deliver(text(f"{number}"))
+    assert counted.waiting == {outbox}
+    assert (outbox.backlog, outbox.waiting_bytes) == (0.5, 4 * len(text("0").wire))
+    outbox.deliver(text("typing", droppable=True))
+    assert counted.dropped == 1
+    socket.read_on()
+    assert counted.waiting == set()
+    assert (sum(counted.peaks.counts), counted.peaks.total) == (1, 0.5)
+
+
+def test_the_metrics_forget_an_outbox_whose_client_is_gone_or_is_cut_off(
+    outbox: Outbox, socket: Socket, counted: OutboxFigures
+) -> None:
+    socket.stop_reading()
+    for number in range(MAX_FRAMES + 1):
+        outbox.deliver(text(f"{number}"))
+    assert (socket.overflows, counted.waiting, counted.peaks.total) == (1, set(), 1.0)
+    other = Outbox(socket, socket.overflow, max_frames=MAX_FRAMES, max_bytes=MAX_BYTES)
+    other.reply(text("answer"))
+    assert counted.waiting == {other}
+    other.detach()
+    assert counted.waiting == set()

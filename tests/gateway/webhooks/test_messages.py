@@ -174,6 +174,7 @@ async def test_an_event_is_parked_after_the_last_attempt_and_the_next_one_follow
         found = await metrics_of(app)
     assert found['gateway_hook_events_total{hook="push",outcome="failed"}'] == 9
     assert found['gateway_hook_events_total{hook="push",outcome="delivered"}'] == 1
+    assert found['gateway_hook_oldest_seconds{hook="push"}'] == 0  # what is parked does not wait
 
 
 async def _is_parked(gateway: Gateway) -> bool:
