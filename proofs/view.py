@@ -86,6 +86,11 @@ class View:
             self._begin(reply)
         self.epoch, self.position = reply["epoch"], reply["offset"]
 
+    def forget(self) -> None:
+        """Forget everything, as a new client that knows nothing."""
+        self.epoch, self.position, self.messages, self._start = "", 0, {}, 1
+        self._is_stale = True
+
     def take(self, event: Frame) -> None:
         """Take an event of this room."""
         data = event["data"]

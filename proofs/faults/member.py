@@ -95,7 +95,7 @@ class Member(Talker):
         """Talk until `hushed`, have all requests answered, and listen until `over`."""
         wait = FIRST_PAUSE_SECONDS
         while not over.is_set():
-            connection = Connection(self.views)
+            connection = self._connection(sightings)
             try:
                 await self._come(connection, sightings)
                 wait = FIRST_PAUSE_SECONDS
@@ -108,10 +108,17 @@ class Member(Talker):
             await asyncio.sleep(max(after, wait * self._chance.uniform(0.5, 1)))
             wait = min(2 * wait, LONGEST_PAUSE_SECONDS)
 
+    def _connection(self, sightings: Sightings) -> Connection:
+        return Connection(self.views)
+
     async def _come(self, connection: Connection, sightings: Sightings) -> None:
         await connect(self._servers[self._number % len(self._servers)], self.person, connection)
-        for view in self.views.values():
+        for view in self._wanted():
             await self._join(connection, view, sightings)
+
+    def _wanted(self) -> list[View]:
+        """Return the views of the rooms that it wants to hear."""
+        return list(self.views.values())
 
     async def _join(self, connection: Connection, view: View, sightings: Sightings) -> None:
         answer = await connection.join(view)
@@ -143,7 +150,7 @@ class Member(Talker):
     async def _watch(self, connection: Connection, sightings: Sightings, over: asyncio.Event) -> None:
         """Look whether the connection lives, and join again where the gateway has lost something."""
         while not connection.lost.is_set() and not over.is_set():
-            for view in self.views.values():
+            for view in self._wanted():
                 if view.is_stale:
                     await self._join(connection, view, sightings)
             await connection.ask("ping")
