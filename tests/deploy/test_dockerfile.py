@@ -43,7 +43,8 @@ def test_the_gateway_is_the_first_process_and_has_no_rights() -> None:
     assert IMAGE.all("STOPSIGNAL") == ["SIGTERM"]
     assert IMAGE.words("VOLUME") == ["/data"]
     assert IMAGE.all("EXPOSE") == [str(PORT)]
-    assert f"http://127.0.0.1:{PORT}/healthz" in IMAGE.health_check[-1]
+    assert f"('127.0.0.1', {PORT})" in IMAGE.health_check[-1]
+    assert "GET /healthz " in IMAGE.health_check[-1]
 
 
 def test_no_secret_is_built_in() -> None:
