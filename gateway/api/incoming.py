@@ -13,8 +13,7 @@ from starlette.exceptions import HTTPException
 from gateway.api.caller import Caller, IdempotencyKey
 from gateway.api.descriptions import hook_refusals
 from gateway.api.publish import message_to_room
-from gateway.api.strict_route import StrictRequest
-from gateway.http.bodies import media_type
+from gateway.http.bodies import StrictRequest, media_type
 from gateway.http.client_info import ClientInfoDep
 from gateway.http.forms import URLENCODED, FormRequest
 from gateway.http.request_rate import note_service

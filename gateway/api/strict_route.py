@@ -10,11 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.caller import CALLER, Caller
-from gateway.core import strict_json
 from gateway.core.client_info import client_info_of
-from gateway.core.strict_json import NotStrictJson
 from gateway.http.authentication import authenticate_service
-from gateway.http.bodies import check_json, has_body
+from gateway.http.bodies import StrictRequest, check_json, has_body
 from gateway.state import state_of
 
 MAX_API_BODY_BYTES = 1024 * 1024
@@ -27,21 +25,6 @@ MAX_OBJECTS = 100
 """As many items as a batch may have. A longer list is refused as a whole."""
 
 Serve = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
-class StrictRequest(Request):
-    """A request with a body of strict JSON."""
-
-    async def json(self) -> Any:
-        """Return the value of the body. Raise `HTTPException` for a body that is no strict JSON."""
-        try:
-            text = (await self.body()).decode()
-        except UnicodeDecodeError:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "expected JSON in UTF-8") from None
-        try:
-            return strict_json.loads(text, max_depth=state_of(self).settings.max_json_depth)
-        except NotStrictJson as error:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
 
 
 class ServiceRequest(StrictRequest):

@@ -1,17 +1,55 @@
-"""Dependencies that require a form or JSON as a body. FastAPI takes any other kind for an empty body."""
+"""Dependencies that require a form or JSON as a body, and JSON as strict as on the socket.
+
+FastAPI takes any other kind for an empty body. Its JSON has NaN, and of a key that comes twice the last one.
+"""
 
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
+from gateway.core import strict_json
+from gateway.core.strict_json import NotStrictJson
 from gateway.http.forms import URLENCODED
 from gateway.http.oauth import InvalidRequest, wrong_field, wrong_media_type
+from gateway.state import state_of
 
 _FORMS = frozenset({URLENCODED, "multipart/form-data"})
 MAX_MEDIA_TYPE = 100
+
+
+class StrictRequest(Request):
+    """A request with a body of strict JSON."""
+
+    async def json(self) -> Any:
+        """Return the value of the body. Raise `HTTPException` for a body that is no strict JSON."""
+        try:
+            text = (await self.body()).decode()
+        except UnicodeDecodeError:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "expected JSON in UTF-8") from None
+        try:
+            return strict_json.loads(text, max_depth=state_of(self).settings.max_json_depth)
+        except NotStrictJson as error:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
+
+
+class StrictRoute(APIRoute):
+    """A route with a body of strict JSON."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function that serves a request."""
+        serve = super().get_route_handler()
+
+        async def serve_strictly(request: Request) -> Response:
+            return await serve(StrictRequest(request.scope, request.receive))
+
+        return serve_strictly
 
 
 async def _form(request: Request) -> None:

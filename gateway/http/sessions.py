@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from gateway.http.authentication import CurrentUser
-from gateway.http.bodies import JSON_BODY
+from gateway.http.bodies import JSON_BODY, StrictRoute
 from gateway.http.client_info import ClientInfoDep
 from gateway.http.documented_errors import BODY, refusals
 from gateway.state import GatewayStateDep
@@ -16,7 +16,7 @@ from schemas.users import PasswordChange
 # The form of our own ids. Some databases fail on other texts, such as one with a NUL.
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
-router = APIRouter(prefix="/users/me", tags=["users"], responses=refusals(401, 503))
+router = APIRouter(prefix="/users/me", tags=["users"], responses=refusals(401, 503), route_class=StrictRoute)
 
 
 @router.get("/sessions", summary="Lists the user's sessions.", response_model_exclude_none=True)

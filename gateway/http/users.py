@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway.http.authentication import CurrentUser
-from gateway.http.bodies import JSON_BODY
+from gateway.http.bodies import JSON_BODY, StrictRoute
 from gateway.http.client_info import ClientInfoDep
 from gateway.http.documented_errors import BODY, refusals
 from gateway.state import GatewayStateDep
@@ -11,7 +11,7 @@ from handlers.errors import MessageError
 from schemas.codes import Status
 from schemas.users import NewUser, User
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = APIRouter(prefix="/users", tags=["users"], route_class=StrictRoute)
 
 
 class RegistrationClosed(MessageError):

@@ -138,3 +138,21 @@ async def test_an_applications_own_routes_take_more_unless_they_say_so(own_gatew
         assert (response.status_code, response.json()) == (200, 1_000_000)
         assert (await app.http.post("/small", content=megabyte)).status_code == 413
         assert (await app.http.post("/users", content=megabyte)).status_code == 413
+
+
+NOT_STRICT = [
+    b'{"username":"first","username":"second","password":"correct horse"}',
+    b'{"username":"alice","password":"correct horse","full_name":"a\\u0000b"}',
+    b'{"username":"alice","password":"correct horse","full_name":NaN}',
+    b'{"username":"alice","password":"correct horse","full_name":"\\ud800"}',
+    b"\xff",
+    b"[" * 8000,
+]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/users"), ("PUT", "/users/me/password")])
+async def test_json_of_users_is_read_as_strictly_as_on_the_socket(app: App, alice: str, method: str, path: str) -> None:
+    headers = {"Authorization": f"Bearer {await app.token(alice)}", "Content-Type": "application/json"}
+    for body in NOT_STRICT:
+        response = await app.http.request(method, path, content=body, headers=headers)
+        assert (response.status_code, response.json()["status"]) == (400, 40000), body
