@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from tests.support.wire import CLOSE, PONG, frame, handshake
+from tests.support.wire import CLOSE, PING, PONG, frame, handshake
 
 WAIT_SECONDS = 20
 
@@ -80,7 +80,11 @@ class Line:
     async def _read(self) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
-                self._frames.put_nowait(await self._next())
+                opcode, payload = await self._next()
+                if opcode == PING:
+                    await self.write(frame(payload, PONG))
+                else:
+                    self._frames.put_nowait((opcode, payload))
         self.ended.set()
         self._frames.put_nowait(None)
 
