@@ -2,12 +2,14 @@
 
 from proofs.bar import Bar, Proof, Report, Scale
 from proofs.input.framing import prove_framing
+from proofs.input.fuzz import prove_fuzz
 from proofs.input.naughty import prove_naughty
 from proofs.input.parsing import prove_parsing
 
 
 async def _prove(scale: Scale, report: Report) -> list[Bar]:
-    return [*await prove_framing(report), *await prove_parsing(report), *await prove_naughty(scale, report)]
+    bars = [*await prove_framing(report), *await prove_parsing(report)]
+    return [*bars, *await prove_naughty(scale, report), *await prove_fuzz(scale, report)]
 
 
 PROOF = Proof(
