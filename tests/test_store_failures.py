@@ -5,10 +5,9 @@ import itertools
 import resource
 import shutil
 import sqlite3
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,10 @@ from gateway.store.postgresql import POOL_SIZE
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
-from tests.support.lacking import lacking
+from tests.support.disk import SmallDisk, small_disk
+from tests.support.lacking import Unavailable, lacking
 from tests.support.metrics import metrics_of
-from tests.support.postgres import AS_ROOT, Postgres, fresh_database, running_postgres
+from tests.support.postgres import Postgres, fresh_database, running_postgres
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server
@@ -326,24 +326,6 @@ async def test_who_leaves_while_the_store_is_away_is_known_to_have_been_there_on
         await until(is_remembered)
 
 
-class SmallDisk:
-    """A separate disk of 4 MB: the real thing, which only root can make."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._ballast = folder / "ballast"
-
-    def fill(self) -> None:
-        """Leave no free byte."""
-        with self._ballast.open("wb", buffering=0) as file, suppress(OSError):
-            while True:
-                file.write(bytes(512))
-
-    def make_room(self) -> None:
-        """Free some bytes again."""
-        self._ballast.unlink()
-
-
 class NoLargerFiles:
     """A limit on the size of this process's files: without root, nothing is closer to a full disk."""
 
@@ -362,16 +344,12 @@ class NoLargerFiles:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[SmallDisk]:
-    mounted = AS_ROOT and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, timeout=10, check=False
-    )
-    if not mounted or mounted.returncode:
-        lacking("needs to be root, outside of most containers, to mount a small disk")
+def any_small_disk(folder: Path) -> Iterator[SmallDisk]:
     try:
-        yield SmallDisk(folder)
-    finally:
-        subprocess.run(["umount", folder], timeout=10, check=True)
+        with small_disk(folder) as disk:
+            yield disk
+    except Unavailable as missing:
+        lacking(str(missing))
 
 
 @contextmanager
@@ -383,7 +361,7 @@ def no_larger_files(folder: Path) -> Iterator[NoLargerFiles]:
         disk.make_room()
 
 
-@pytest.mark.parametrize("kind", [small_disk, no_larger_files])
+@pytest.mark.parametrize("kind", [any_small_disk, no_larger_files])
 async def test_while_the_disk_is_full_messages_are_refused_and_then_accepted_again(
     kind: Callable[[Path], AbstractContextManager[SmallDisk | NoLargerFiles]],
     tmp_path: Path,

@@ -19,7 +19,7 @@ from proofs.faults.fault import Place, S
 from proofs.faults.site import Node
 from proofs.faults.table import LANES
 from proofs.faults.trial import Trial, tried
-from tests.support.network import Unavailable
+from tests.support.lacking import Unavailable
 
 MOST_LINES_A_FAULT = 200
 """How many lines of its log a node may write about one fault, on an average."""

@@ -1,5 +1,6 @@
 """One fault: how it is made, how it ends, and what the gateway is held to."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -11,21 +12,32 @@ from proofs.faults.site import Site
 S = TypeVar("S", bound=Site)
 
 
+async def _nothing(site: Site) -> None:
+    """Do nothing."""
+
+
+async def _wait(site: Site, seconds: float) -> None:
+    """Wait."""
+    await asyncio.sleep(seconds)
+
+
 @dataclass(frozen=True)
 class Fault(Generic[S]):
     """Something that breaks at a site, for some seconds."""
 
     name: str
     about: str
-    make: Callable[[S], Awaitable[None]]
-    end: Callable[[S], Awaitable[None]]
-    short: float = 4.0
+    make: Callable[[S], Awaitable[None]] = _nothing
+    end: Callable[[S], Awaitable[None]] = _nothing
+    short: float = 6.0
     full: float = 20.0
     back: float = 10.0
     """Within how many seconds after its end all nodes must be ready and take a message."""
+    last: Callable[[S, float], Awaitable[None]] = _wait
+    """What happens between the two: by default a wait of `short` or `full` seconds."""
 
-    def seconds(self, scale: Scale) -> float:
-        """Return how long it lasts."""
+    def amount(self, scale: Scale) -> float:
+        """Return how long it lasts, or how often it happens."""
         return self.short if scale is Scale.SHORT else self.full
 
 

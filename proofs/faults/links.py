@@ -13,7 +13,7 @@ from tests.support.network import Machine, Network, running_network
 from tests.support.postgres import Postgres, fresh_database, running_postgres
 from tests.support.valkey import Valkey, running_valkey
 
-SLOW_KBIT = 256
+SLOW_KBIT = 96
 
 
 @dataclass
@@ -45,7 +45,7 @@ async def two_nodes(faults: Sequence[str]) -> AsyncIterator[Links]:
         valkey = stack.enter_context(running_valkey(machine=network.machine()))
         servers = [server_on(network.machine(), stack.enter_context(temporary_folder()), url, valkey.url) for _ in "12"]
         async with running_nodes(servers, url, faults) as site:
-            yield Links(site.nodes, site.database, site.people, site.prober, network, postgres, valkey)
+            yield Links(site.nodes, site.url, site.people, site.prober, network, postgres, valkey)
 
 
 def server_on(machine: Machine, folder: Path, store: str, bus: str, **settings: str) -> Server:

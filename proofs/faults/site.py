@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.rig import Lives, Person, Server, database_for, populate
-from gateway.store.engine import Database
 
 PEOPLE = 6
 ROOMS = 2
@@ -38,9 +37,13 @@ class Node:
         """Return the process of its present life."""
         return self._lives.pid
 
+    async def begin(self) -> None:
+        """Begin a life, without a wait until it takes connections."""
+        await self._lives.start()
+
     async def start(self) -> None:
         """Begin a life, and wait until it takes connections."""
-        await self._lives.start()
+        await self.begin()
         await self.server.answers(self._lives.goes_on)
 
     async def kill(self) -> None:
@@ -68,10 +71,11 @@ class Node:
 
 @dataclass
 class Site:
-    """Running nodes, and the store as this process sees it."""
+    """Running nodes, and their store."""
 
     nodes: Sequence[Node]
-    database: Database
+    url: str
+    """The store's URL."""
     people: Sequence[Person]
     prober: Person
 
@@ -95,9 +99,9 @@ async def running_nodes(servers: Sequence[Server], url: str, faults: Sequence[st
     database = database_for(url)
     try:
         await populate(database, people, dict.fromkeys(rooms, people))
-        async with AsyncExitStack() as stack:
-            nodes = [Node(server, await stack.enter_async_context(Lives(server))) for server in servers]
-            await asyncio.gather(*(node.start() for node in nodes))
-            yield Site(nodes, database, people[:-1], people[-1])
     finally:
         await database.close()
+    async with AsyncExitStack() as stack:
+        nodes = [Node(server, await stack.enter_async_context(Lives(server))) for server in servers]
+        await asyncio.gather(*(node.start() for node in nodes))
+        yield Site(nodes, url, people[:-1], people[-1])

@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from proofs.faults import links
+from proofs.faults import clocks, disks, kills, links, sentinels, switches
 from proofs.faults.fault import Place
 
-LANES: Sequence[Sequence[Place[Any]]] = ((links.PLACE,),)
+LANES: Sequence[Sequence[Place[Any]]] = (
+    (links.PLACE,),
+    (kills.ALONE, disks.PLACE, disks.POWER),
+    (kills.TWO_NODES, sentinels.PLACE, switches.PLACE, clocks.PLACE),
+)
 """The places of a lane come one after the other, and all lanes run side by side: they mostly wait."""

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import httpx2
 from picows import WSHandshakeError
+from sqlalchemy import text
 
-from benchmarks.rig import Server, connect
+from benchmarks.rig import Server, connect, database_for
 from benchmarks.story import compare_database
 from proofs.bar import Bar, Report, Scale
 from proofs.faults.crowd import Crowd
@@ -86,20 +87,32 @@ async def tried(site: S, fault: Fault[S], scale: Scale, seed: int, report: Repor
         await asyncio.sleep(CALM_SECONDS)
         if not crowd.acknowledged:
             raise RuntimeError(f"nothing was acknowledged before {fault.name}: {crowd.story.wrong[:3]}")
-        await fault.make(site)
         before = crowd.acknowledged
-        await asyncio.sleep(fault.seconds(scale))
+        await fault.make(site)
+        await fault.last(site, fault.amount(scale))
         during = crowd.acknowledged - before
         await fault.end(site)
         back = await _seconds_until_back(site)
         await asyncio.sleep(CALM_SECONDS)
         await crowd.finish()
-        await compare_database(site.database, crowd.story)
+        await _compare_store(site, crowd)
     trial = Trial(fault.name, fault.back, crowd, back, during)
     report(f"{fault.name}: {trial.bar().found} {dict(crowd.story.counts + crowd.sightings.counts)}")
     for line in trial.wrong[:MOST_LINES]:
         report(f"{fault.name}, seed {seed}: {line}")
     return trial
+
+
+async def _compare_store(site: Site, crowd: Crowd) -> None:
+    database = database_for(site.url)
+    try:
+        await compare_database(database, crowd.story)
+        if site.url.startswith("sqlite:"):
+            [found] = await database.query(lambda reading: reading.execute(text("PRAGMA integrity_check")).all())
+            if found != ("ok",):
+                crowd.story.wrong.append(f"the file is damaged: {found}")
+    finally:
+        await database.close()
 
 
 async def _seconds_until_back(site: Site) -> float | None:

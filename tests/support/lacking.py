@@ -7,6 +7,10 @@ from typing import NoReturn
 import pytest
 
 
+class Unavailable(Exception):
+    """This machine lacks something; the text says what."""
+
+
 def lacking(reason: str) -> NoReturn:
     """Skip the test that is running, or fail it in CI."""
     if os.environ.get("CI"):

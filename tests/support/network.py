@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.lacking import Unavailable
+
 WAIT_SECONDS = 10
 PROGRAMS = {"ip": "iproute2", "tc": "iproute2", "nft": "nftables", "nsenter": "util-linux", "setpriv": "util-linux"}
 """What this needs, with the packages of Debian."""
@@ -41,10 +43,6 @@ class Machine:
 
 
 HERE = Machine()
-
-
-class Unavailable(Exception):
-    """This machine can make no network of its own; the text says what is missing."""
 
 
 class Network:

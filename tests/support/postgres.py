@@ -62,12 +62,13 @@ class Postgres(Child):
         sync: bool,
         primary: "Postgres | None" = None,
         machine: Machine = HERE,
+        port: int | None = None,
     ) -> None:
         """With a `primary`, it is a copy of it that takes what is written there, and no writes of its own."""
         self._binaries = binaries
         self._data = folder / "data"
         self._sync = "on" if sync else "off"
-        super().__init__(folder / "log", machine=machine)
+        super().__init__(folder / "log", port, machine)
         self._frozen: list[int] = []
         if primary is None:
             subprocess.run(["cp", "-a", _new_data(), self._data], check=True, **as_nobody())
@@ -80,6 +81,23 @@ class Postgres(Child):
         """Stop it at once, even while it is frozen."""
         self.thaw()
         super().stop()
+
+    def stop_in_order(self) -> None:
+        """Stop it as an operator does: its standby gets everything."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(WAIT_SECONDS)
+        self._process = None
+
+    def follow(self, primary: "Postgres") -> None:
+        """Be a copy of another server from the next start on."""
+        with (self._data / "postgresql.auto.conf").open("a") as file:
+            place = f"host={primary.machine.address} port={primary.port} user=postgres"
+            file.write(f"primary_conninfo = '{place}'\n")
+        signal_file = self._data / "standby.signal"
+        signal_file.touch()
+        if AS_ROOT:
+            shutil.chown(signal_file, "nobody")
 
     def freeze(self) -> None:
         """Make it silent while all connections stay open, as if its machine hung."""
@@ -139,11 +157,11 @@ class Postgres(Child):
 
 @contextmanager
 def running_postgres(
-    *, sync: bool = False, primary: Postgres | None = None, machine: Machine = HERE
+    *, sync: bool = False, primary: Postgres | None = None, machine: Machine = HERE, port: int | None = None
 ) -> Iterator[Postgres]:
     """Start a server for tests that stop it. Skip the test if there is none."""
     with _folder() as programs, _folder(None if sync else _memory()) as folder:
-        postgres = Postgres(_binaries(programs), folder, sync=sync, primary=primary, machine=machine)
+        postgres = Postgres(_binaries(programs), folder, sync=sync, primary=primary, machine=machine, port=port)
         try:
             postgres.start()
             yield postgres
