@@ -83,6 +83,8 @@ def test_no_operator_can_open_any_number() -> None:
         '{"text":"gwk_SECRET"}',
         '["gwr_SECRET"]',
         '{"ticket":"SECRET',
+        '{"tokens":["SECRET","SECRET"],"x":1}',
+        '{"credential": {"a":{"b":"SECRET"}}}',
         '{"cookie":"SECRET; SECRET"}',
     ],
 )
