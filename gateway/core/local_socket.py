@@ -17,12 +17,14 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from gateway.core import faults, strict_json
+from gateway.core.periodic import Periodic
 from gateway.core.socket_folder import AGAIN_SECONDS, BACKLOG, address_of, bind_in, sockets_in
 from gateway.core.strict_json import NotStrictJson
 from gateway.core.tasks import cancel_and_wait
@@ -47,6 +49,8 @@ MAX_CONNECTIONS = 64
 """Questions at a time. One more is refused in words."""
 QUESTION_SECONDS = 5.0
 """How long a process may take to send its question."""
+LOOK_SECONDS = 30.0
+"""How often to look whether the socket's file is still there."""
 WRITE_SECONDS = 30.0
 """How long a process may take to read its answer. The reader of a stream has any time."""
 MAX_DEPTH = 32
@@ -81,6 +85,7 @@ class LocalSocket:
         self._streams: dict[str, StreamAnswer] = {}
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: Periodic | None = None
         self.path: Path | None = None
         """The socket's place, while it listens."""
 
@@ -100,8 +105,19 @@ class LocalSocket:
 
     async def listen(self, folder: Path) -> None:
         """Listen in a data folder. A folder where this cannot be is a warning: the gateway serves all the same."""
-        if not hasattr(socket, "AF_UNIX"):
-            return
+        if hasattr(socket, "AF_UNIX"):
+            await self._open(folder)
+            if self.path is not None:
+                self._looking = await Periodic("local_socket", LOOK_SECONDS, partial(self._look, folder)).__aenter__()
+
+    async def _look(self, folder: Path) -> None:
+        """Make another socket if this one's file is gone: some program may clean such folders up."""
+        if self.path is not None and self._server is not None and not self.path.exists():
+            logger.warning("the socket %s was removed; making another one", self.path)
+            self._server.close()
+            await self._open(folder)
+
+    async def _open(self, folder: Path) -> None:
         try:
             sock, self.path = await bind_in(folder)
         except Exception as error:  # each is a reason of the folder, and none is one to stop
@@ -119,6 +135,8 @@ class LocalSocket:
 
     async def close(self) -> None:
         """Remove the socket, and end what is being answered."""
+        if self._looking is not None:
+            await self._looking.__aexit__()
         if self._server is None or self.path is None:
             return
         with suppress(OSError):

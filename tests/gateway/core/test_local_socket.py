@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -387,3 +388,15 @@ async def test_a_process_that_hangs_in_its_start_does_not_keep_others_from_their
         assert answering.path is not None
         assert await ask(answering.path, "echo", {}, timeout=SECONDS) == {}
         await answering.close()
+
+
+async def test_a_socket_that_was_removed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_socket, "LOOK_SECONDS", 0.05)
+    answering = Answering()
+    await answering.listen(tmp_path)
+    [path] = sockets_in(tmp_path)
+    shutil.rmtree(tmp_path / "run")
+    await until(lambda: sockets_in(tmp_path) == [path])
+    assert await ask(path, "echo", {"again": True}, timeout=SECONDS) == {"again": True}
+    await answering.close()
+    assert sockets_in(tmp_path) == []
