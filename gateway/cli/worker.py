@@ -150,7 +150,10 @@ class _Server(AnnouncingServer):
 
 
 async def _send_away(connections: Connections) -> None:
-    await connections.send_away(connections.seconds_to_leave)
+    seconds = connections.seconds_to_leave
+    logger.info("%d connections leave within %.1f seconds", connections.count, seconds)
+    await connections.send_away(seconds)
+    logger.info("all were asked to leave, and %d connections are open", connections.count)
 
 
 def serve_as_worker(orders: dict[str, Any], tell: Connection) -> None:
