@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.http import credentials
+from gateway.http.documented_errors import refusals
 from gateway.state import GatewayStateDep
 from handlers.errors import AuthenticationFailed, NotFound
 
@@ -17,6 +18,7 @@ router = APIRouter(tags=["health"])
     "/metrics",
     summary="Returns the metrics of this process, and of the other workers beside it.",
     response_class=Response,
+    responses=refusals(401, 404),
 )
 async def metrics(request: Request, state: GatewayStateDep) -> Response:
     """Return the metrics of this process and of the workers beside it.

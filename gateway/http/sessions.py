@@ -16,7 +16,7 @@ from schemas.users import PasswordChange
 # The form of our own ids. Some databases fail on other texts, such as one with a NUL.
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
-router = APIRouter(prefix="/users/me", tags=["users"], responses=refusals(401, 503), route_class=StrictRoute)
+router = APIRouter(prefix="/users/me", tags=["users"], responses=refusals(401, 403, 503), route_class=StrictRoute)
 
 
 @router.get("/sessions", summary="Lists the user's sessions.", response_model_exclude_none=True)

@@ -17,7 +17,7 @@ router = APIRouter(tags=["log in"])
     "/ws/ticket",
     summary="Returns a ticket, which opens one WebSocket.",
     response_model=Ticket,
-    responses=refusals(401, 422, 429, 503),
+    responses=refusals(401, 403, 422, 429, 503),
 )
 async def buy_ticket(auth: TicketRequester, state: GatewayStateDep) -> Response:
     """Return a ticket for `/ws/chat?ticket=…`. The request needs an `Authorization: Bearer` header.

@@ -38,7 +38,7 @@ async def register(new: NewUser, state: GatewayStateDep, client: ClientInfoDep) 
     return (await state.password_login.register(new, client)).to_schema()
 
 
-@router.get("/me", summary="Returns the user of the token.", response_model=User, responses=refusals(401, 503))
+@router.get("/me", summary="Returns the user of the token.", response_model=User, responses=refusals(401, 403, 503))
 async def me(auth: CurrentUser) -> Response:
     """Return the user of the token."""
     user = auth.stored

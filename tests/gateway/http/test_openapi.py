@@ -133,3 +133,20 @@ async def test_a_store_that_is_away_is_described(own_gateway: OwnGateway, tmp_pa
             assert response.json()["status"] == 50300
             assert "Retry-After" in response.headers
             assert 503 in described(document, method.lower(), path)
+
+
+async def test_what_a_service_and_a_stranger_get_for_requests_of_others_is_described(
+    app: App, unique: Callable[[str], str]
+) -> None:
+    document = (await app.http.get("/openapi.json")).json()
+    key = await add_service(app.gateway, unique("orders"), *SERVICE_SCOPES)
+    for method, path in (
+        ("GET", "/users/me"),
+        ("GET", "/users/me/sessions"),
+        ("DELETE", "/users/me/sessions"),
+        ("DELETE", "/users/me/sessions/{id}"),
+        ("POST", "/ws/ticket"),
+    ):
+        response = await app.ask(method, path.replace("{id}", "x" * 22), key)
+        assert response.status_code in described(document, method.lower(), path), (method, path, response.text)
+    assert {401, 404} <= described(document, "get", "/metrics")
