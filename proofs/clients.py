@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import orjson
 import uvloop
-from picows import ws_connect
+from picows import WSHandshakeError, ws_connect
 
 from benchmarks.pace import Pace
 from benchmarks.rig import ANSWER_SECONDS, Asker, Frame
@@ -170,7 +170,7 @@ class Member:
             try:
                 await connection.open(f"ws://127.0.0.1:{self.crowd.port}/ws/chat?{await self._credential()}")
                 await self._resume(connection)
-            except (OSError, TimeoutError) as error:
+            except (OSError, WSHandshakeError) as error:  # of a proxy without a node, too
                 bye = connection.bye
                 self.crowd.tally.counts[f"refused: {bye['reason'] if bye else type(error).__name__}"] += 1
                 longest = min(LAST_RETRY_SECONDS, RETRY_SECONDS * 2**refusals)
