@@ -38,6 +38,9 @@ START_SECONDS = 60
 STOP_SECONDS = 20
 ANSWER_SECONDS = 120
 
+TRY_SECONDS = 1
+"""How long one try to connect to a server that starts may take: a later one may find it."""
+
 RESTING_SHARE = 0.02
 """The share of a core below which a server rests; its timers go on."""
 
@@ -153,8 +156,9 @@ class Server:
                 if not lives():
                     raise RuntimeError(f"the gateway did not start:\n{self.log.read_text(encoding='utf-8')}")
                 try:
-                    _, writer = await asyncio.open_connection(self.machine.address, self.port)
-                except ConnectionRefusedError:
+                    async with asyncio.timeout(TRY_SECONDS):
+                        _, writer = await asyncio.open_connection(self.machine.address, self.port)
+                except (ConnectionError, TimeoutError):
                     await asyncio.sleep(0.005)
                 else:
                     writer.close()

@@ -36,17 +36,18 @@ async def two_nodes(faults: Sequence[str]) -> AsyncIterator[Clocks]:
     with ExitStack() as stack:
         folders = [stack.enter_context(temporary_folder()) for _ in "12"]
         clock = folders[0] / "clock"
-        crooked = _faked(clock)
+        variables = crooked(clock)
         url = stack.enter_context(store_url(StoreKind.POSTGRES, folders[0]))
         bus = stack.enter_context(running_valkey())
         servers = [Server(folder, url, GATEWAY_BUS_URL=bus.url) for folder in folders]
-        servers[0].environment |= crooked
+        servers[0].environment |= variables
         clock.write_text("+0s\n")
         async with running_nodes(servers, url, faults) as site:
             yield Clocks(site.nodes, site.url, site.people, site.prober, clock)
 
 
-def _faked(clock: Path) -> dict[str, str]:
+def crooked(clock: Path) -> dict[str, str]:
+    """Return the variables that give a process the time of a file, or raise `Unavailable`."""
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     if library is None:
         raise Unavailable("needs the package libfaketime")

@@ -55,7 +55,7 @@ async def on_a_disk(faults: Sequence[str]) -> AsyncIterator[Disk]:
         disk = stack.enter_context(small_disk(place, DISK_MIB))
         switch = folder / "switch"
         switch.write_bytes(struct.pack("5i", 0, 0, 0, 0, 0))
-        library = await asyncio.to_thread(_compiled, folder)
+        library = await asyncio.to_thread(compiled, folder)
         server = _server(folder, place)
         server.environment |= {
             "LD_PRELOAD": str(library),
@@ -75,7 +75,8 @@ def _url(place: Path) -> str:
     return f"sqlite:///{place / 'gateway.db'}"
 
 
-def _compiled(folder: Path) -> Path:
+def compiled(folder: Path) -> Path:
+    """Compile the library of faults into a folder, or raise `Unavailable`."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise Unavailable("needs a compiler of C: install the packages gcc and libc6-dev")

@@ -112,7 +112,9 @@ class Member(Talker):
         return Connection(self.views)
 
     async def _come(self, connection: Connection, sightings: Sightings) -> None:
-        await connect(self._servers[self._number % len(self._servers)], self.person, connection)
+        # A link that drops everything answers nothing: without this limit, the system would try for minutes.
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await connect(self._servers[self._number % len(self._servers)], self.person, connection)
         for view in self._wanted():
             await self._join(connection, view, sightings)
 

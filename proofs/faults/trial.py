@@ -143,7 +143,8 @@ async def _is_ready(server: Server) -> bool:
 async def _takes_a_message(site: Site, server: Server) -> bool:
     probe = Probe({})
     try:
-        await connect(server, site.prober, probe)
+        async with asyncio.timeout(PROBE_PATIENCE_SECONDS):
+            await connect(server, site.prober, probe)
         await probe.ask("room.join", room=PROBES, limit=0)
         answer = await probe.ask("chat.send", room=PROBES, text="probe", client_id=f"p{next(_numbers)}")
     except (OSError, WSHandshakeError, TimeoutError):

@@ -1,0 +1,178 @@
+"""The proof of faults: what it breaks is really broken, and a bar is missed where the gateway does not hold."""
+
+import errno
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from proofs.bar import Scale
+from proofs.faults import bars_of, clocks, disks
+from proofs.faults.crowd import Crowd
+from proofs.faults.fault import Place
+from proofs.faults.site import Site
+from proofs.faults.table import LANES
+from proofs.faults.trial import Trial
+from tests.support.lacking import Unavailable, lacking
+from tests.support.network import Machine, running_network
+
+pytestmark = pytest.mark.server
+
+PING = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.settimeout(0.3)
+    for _ in range(3):
+        try:
+            sock.sendto(b"x", (sys.argv[1], 5000))
+            sys.exit(sock.recv(10) != b"x")
+        except OSError:
+            pass
+sys.exit(1)
+"""
+ANSWER = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.bind((sys.argv[1], 5000))
+    print("listens", flush=True)
+    while True:
+        sock.sendto(*sock.recvfrom(10))
+"""
+WRITE = """
+import os, sys
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+try:
+    os.pwrite(file, b"12345678", 0)
+    os.fdatasync(file)
+except OSError as error:
+    sys.exit(error.errno)
+"""
+
+
+def trial(back: float | None = 1.0) -> Trial:
+    crowd = Crowd([], [], ["lobby"], 7)
+    return Trial("a fault", 5.0, crowd, back, during=3)
+
+
+def test_a_gateway_that_holds_passes_its_bar() -> None:
+    assert trial().bar().passed
+
+
+@pytest.mark.parametrize("back", [None, 5.1])
+def test_a_gateway_that_comes_back_late_or_never_misses_it(back: float | None) -> None:
+    assert not trial(back).bar().passed
+
+
+@pytest.mark.parametrize("kind", ["lost", "holes", "doubles", "unasked"])
+def test_each_count_of_the_story_misses_it(kind: str) -> None:
+    found = trial()
+    found.crowd.story.counts[kind] = 1
+    assert not found.bar().passed
+
+
+@pytest.mark.parametrize("kind", ["missed", "behind", "different", "doubled", "disorder"])
+def test_each_count_of_the_views_misses_it(kind: str) -> None:
+    found = trial()
+    found.crowd.sightings.counts[kind] = 1
+    assert not found.bar().passed
+
+
+def test_the_same_name_is_not_twice_in_the_table() -> None:
+    names = [fault.name for lane in LANES for place in lane for fault in place.faults]
+    assert len(names) == len(set(names)) >= 30
+
+
+@pytest.mark.parametrize(("ci", "passed"), [("", True), ("1", False)])
+async def test_what_a_machine_lacks_is_said_and_fails_in_ci(
+    ci: str, passed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(_: object) -> Site:
+        raise Unavailable("needs a moon")
+
+    monkeypatch.setenv("CI", ci)
+    place: Place[Site] = Place("moon", unable, [])  # type: ignore[arg-type] # it never gets that far
+    said: list[str] = []
+    [bar] = await bars_of(place, Scale.SHORT, 7, said.append)
+    assert (bar.passed, "needs a moon" in bar.found) == (passed, True)
+    assert said
+
+
+@contextmanager
+def answering(machine: Machine) -> Iterator[None]:
+    """Answer packets on a machine."""
+    command = [*machine.enter, sys.executable, "-c", ANSWER, machine.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"listens\n"
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def test_a_cut_drops_packets_in_one_direction_until_it_is_mended() -> None:
+    try:
+        with running_network() as network:
+            one, other = network.machine(), network.machine()
+
+            def is_answered() -> bool:
+                ping = [*one.enter, sys.executable, "-c", PING, other.address]
+                return subprocess.run(ping, timeout=20, check=False).returncode == 0
+
+            with answering(other):
+                assert is_answered()
+                breaks: list[Callable[[], None]] = [
+                    partial(network.cut, one, other),
+                    partial(network.cut, other, one),
+                    partial(network.unplug, other),
+                ]
+                for broken in breaks:
+                    broken()
+                    assert not is_answered()
+                    network.mend()
+                    assert is_answered()
+    except Unavailable as missing:
+        lacking(str(missing))
+
+
+def test_a_faulty_disk_fails_the_calls_that_its_switch_says_in_its_folder_only(tmp_path: Path) -> None:
+    try:
+        library = disks.compiled(tmp_path)
+    except Unavailable as missing:
+        lacking(str(missing))
+    switch, folder = tmp_path / "switch", tmp_path / "disk"
+    folder.mkdir()
+    variables = {"LD_PRELOAD": str(library), "FAULTY_DISK": f"{folder}/", "FAULTY_DISK_SWITCH": str(switch)}
+
+    def written(file: Path, *, write: int = 0, sync: int = 0, of_1000: int = disks.ALWAYS) -> int:
+        switch.write_bytes(struct.pack("5i", 0, write, sync, 0, of_1000))
+        command = [sys.executable, "-c", WRITE, str(file)]
+        return subprocess.run(command, env=os.environ | variables, timeout=20, check=False).returncode
+
+    assert written(folder / "a") == 0
+    assert written(folder / "b", write=errno.EROFS) == errno.EROFS
+    assert (folder / "b").read_bytes() == b"1234"
+    assert written(folder / "c", sync=errno.EIO) == errno.EIO
+    assert written(folder / "d", write=errno.EIO, of_1000=0) == 0
+    assert written(tmp_path / "elsewhere", write=errno.EIO) == 0
+
+
+def test_a_crooked_clock_shows_the_time_of_its_file_and_durations_stay_right(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    try:
+        variables = clocks.crooked(clock)
+    except Unavailable as missing:
+        lacking(str(missing))
+    clock.write_text("-30s\n")
+    command = [sys.executable, "-c", "import time; print(time.time(), time.monotonic())"]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, timeout=20, check=True)
+    wall, steady = map(float, done.stdout.split())
+    assert wall == pytest.approx(time.time() - 30, abs=10)
+    assert steady == pytest.approx(time.monotonic(), abs=10)
