@@ -76,7 +76,12 @@ class Replacement:
         if any(worker not in self._workers for worker in self._replaced):
             self._give_up("a new worker ended soon after its start; the lines above say why")
             return
-        self._coming = _Step(self._start(self._places[0]), time.monotonic() + START_SECONDS)
+        try:
+            new = self._start(self._places[0])
+        except OSError as error:  # the machine has no process, memory or descriptor left
+            self._give_up(f"no new worker can be started ({error.strerror})")
+            return
+        self._coming = _Step(new, time.monotonic() + START_SECONDS)
 
     def _welcome(self, coming: _Step) -> None:
         new = coming.worker

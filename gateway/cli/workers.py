@@ -121,7 +121,11 @@ def _successor(dead: Worker, received: _Received) -> Worker:
     until = time.monotonic() + RESTART_SECONDS
     while not received.stops and time.monotonic() < until:
         time.sleep(LOOK_SECONDS / 4)
-    return dead if received.stops else Worker(dead.place, dead.orders)
+    try:
+        return dead if received.stops else Worker(dead.place, dead.orders)
+    except OSError as error:  # the other workers serve on without it
+        logger.warning("no new worker can be started (%s)", error.strerror)
+        return dead
 
 
 def _stop(workers: Sequence[Worker], received: _Received, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """A rolling restart, step by step, with workers that a test lets start, drain and die."""
 
+import errno
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from gateway.cli import replacement as module
 from gateway.cli.replacement import Replacement
 from gateway.cli.worker import Worker
+from gateway.cli.workers import _Received, _successor
 
 
 class Process(Worker):
@@ -110,6 +112,28 @@ def test_a_new_worker_that_does_not_start_leaves_the_old_ones(story: Story, says
     assert (story.serving, story.others, len(story.made)) == ([1, 2], [], 3)
     assert not any(worker.asked for worker in story.old)
     assert says("the new worker 3 ended with 1; the lines above say why; 0 of 2 workers are replaced")
+
+
+def test_a_machine_without_room_for_a_process_leaves_the_old_ones(story: Story, says: Callable[[str], bool]) -> None:
+    def start(_: int) -> Process:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    replacement = Replacement(story.workers, start)
+    replacement.begin()
+    replacement.go_on()
+    assert (story.serving, replacement.others) == ([1, 2], [])
+    assert says("no new worker can be started (Resource temporarily unavailable); 0 of 2 workers are replaced")
+
+
+def test_a_dead_worker_without_a_successor_ends_no_other(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object) -> Worker:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("gateway.cli.workers.Worker", start)
+    monkeypatch.setattr("gateway.cli.workers.RESTART_SECONDS", 0.0)
+    dead = story.made[0]
+    dead.orders = {}
+    assert _successor(dead, _Received()) is dead
 
 
 def test_a_new_worker_that_never_serves_is_killed(story: Story, says: Callable[[str], bool]) -> None:
