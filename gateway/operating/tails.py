@@ -9,12 +9,13 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
+import orjson
 from pydantic import Field
 
 from gateway.cluster.node_calls import NodeCalls, NodeFailed, NodeTimeout, NodeUnavailable, Send
 from gateway.core.audit import Audit
 from gateway.core.clock import Clock
-from gateway.core.local_socket import Data, LocalFailed, LocalSocket
+from gateway.core.local_socket import MAX_PART_BYTES, Data, LocalFailed, LocalSocket
 from gateway.core.taps import Line, Taps, TooManyTaps, Wanted
 from gateway.core.tasks import cancel_and_wait
 from gateway.operating.all_nodes import ONLY_HERE, Question, parsed
@@ -23,6 +24,8 @@ from gateway.operating.asking import asked_by, user_name
 KIND = "operator.tail"
 MAX_WAITING = 2000
 """Lines that wait for a slow reader."""
+MAX_WAITING_BYTES = MAX_PART_BYTES // 2
+"""Their bytes: the reader takes all of them as one part."""
 LOOK_SECONDS = 1.0
 """How often to look for nodes that have come."""
 ASK_SECONDS = 3600.0
@@ -121,6 +124,7 @@ class _Gathered:
 
     def __init__(self) -> None:
         self._lines: list[Line] = []
+        self._bytes = 0
         self._lost = 0
         self._filled = asyncio.Event()
         self.passed = 0
@@ -131,10 +135,19 @@ class _Gathered:
         lines: Any = part.get("lines")
         lost: Any = part.get("lost")
         if isinstance(lines, list) and isinstance(lost, int):
-            free = MAX_WAITING - len(self._lines)
-            self._lines += [{**line, "node": node} for line in lines[:free] if isinstance(line, dict)]
-            self._lost += lost + max(0, len(lines) - free)
+            self._lost += lost + sum(
+                not self._takes({**line, "node": node}) for line in lines if isinstance(line, dict)
+            )
             self._filled.set()
+
+    def _takes(self, line: Line) -> bool:
+        """Add a line if there is room for it, and return whether there was."""
+        size = len(orjson.dumps(line))
+        if len(self._lines) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
+            return False
+        self._lines.append(line)
+        self._bytes += size
+        return True
 
     async def take(self, seconds: float) -> Data:
         """Return the lines and how many were lost, after so many seconds also none."""
@@ -144,7 +157,7 @@ class _Gathered:
         except TimeoutError:
             pass
         lines, lost = self._lines, self._lost
-        self._lines, self._lost = [], 0
+        self._lines, self._lost, self._bytes = [], 0, 0
         self._filled.clear()
         self.passed += len(lines)
         self.lost += lost

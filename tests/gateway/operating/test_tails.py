@@ -9,9 +9,11 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from gateway.core.local_socket import LocalFailed, stream
+from gateway.core.local_socket import MAX_PART_BYTES, LocalFailed, stream
+from gateway.operating.tails import _Gathered
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.gateway.cli.command import Output, environment, started
 from tests.gateway.operating.conftest import Operator
@@ -181,6 +183,17 @@ async def test_a_slow_reader_loses_lines_with_a_count_and_slows_no_one(
     await parts.aclose()
     await until(lambda: not any(node.state.taps.is_open for node in nodes))
     assert operator.audited("tail_ended")[-1]["lost"] >= lost
+
+
+async def test_what_waits_for_a_paused_reader_fits_into_one_part() -> None:
+    gathered = _Gathered()
+    for number in range(1000):
+        gathered.add("a", {"lines": [{"what": "in", "body": "é" * 4000}, "none", {"number": number}], "lost": 1})
+    part = await gathered.take(1)
+    assert len(orjson.dumps({"part": part})) < MAX_PART_BYTES
+    assert len(part["lines"]) + part["lost"] == 3000
+    gathered.add("a", {"lines": [{"what": "in"}], "lost": 0})
+    assert await gathered.take(1) == {"lines": [{"what": "in", "node": "a"}], "lost": 0}
 
 
 async def test_a_seventeenth_tail_is_refused_in_words(apps: list[App], nodes: list[Gateway]) -> None:
