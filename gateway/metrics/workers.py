@@ -110,7 +110,7 @@ def joined(pages: dict[int, Page], count: int) -> str:
 def _metrics_of(text: str) -> list[tuple[str, list[str], list[str]]]:
     """Return each metric of a text: its name, its comments and its lines."""
     found: list[tuple[str, list[str], list[str]]] = []
-    for line in text.splitlines():
+    for line in text.rstrip("\n").split("\n"):  # `splitlines` would also split at characters that a label may have
         if line.startswith("# HELP "):
             found.append((line.split(" ", 3)[2], [line], []))
         elif line.startswith("#"):

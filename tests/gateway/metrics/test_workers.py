@@ -189,3 +189,9 @@ def test_labels_with_any_characters_stay_as_they_are() -> None:
     assert values[("x_total", (("worker", "0"),))] == 2
     assert of_each(values, "gateway_worker_up") == {"0": 1, "1": 0, "2": 1}
     assert one.count("# TYPE x_total counter") == 1
+
+
+def test_a_label_with_a_separator_of_lines_takes_no_other_line_with_it() -> None:
+    odd = 'x_total{route="a\u2028b\x85c"} 1.0'
+    one = joined({0: Page(0, 0.0, f"# HELP x_total X.\n# TYPE x_total counter\n{odd}\n")}, 1)
+    assert 'x_total{worker="0",route="a\u2028b\x85c"} 1.0\n' in one
