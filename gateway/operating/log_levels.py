@@ -57,7 +57,8 @@ class LogLevels:
 
     async def _set(self, asked: SetLevel) -> Data:
         target = logging.getLogger() if not asked.logger else _known(asked.logger)
-        if target is None or len(self._before) >= MAX_LEVELS:
+        is_known = asked.level == RESET or asked.logger in self._before
+        if target is None or (len(self._before) >= MAX_LEVELS and not is_known):
             known = [name for name in logging.root.manager.loggerDict if name.startswith("gateway")]
             return {"is_set": False, "like": difflib.get_close_matches(asked.logger, known, 1)}
         before = _name_of(target)
@@ -88,7 +89,7 @@ class LogLevels:
             timer.cancel()
 
     def _note(self, asked: SetLevel, nodes: dict[str, Data]) -> None:
-        if any(each["is_set"] for each in nodes.values()):
+        if any(each.get("is_set") for each in nodes.values()):
             seconds = None if asked.seconds is None else round(asked.seconds)
             self._audit.record(
                 "log_level_set", asked_by(), level=asked.level, logger=asked.logger or None, seconds=seconds
