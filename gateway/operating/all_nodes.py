@@ -96,6 +96,11 @@ class AllNodes:
         return {"nodes": answers, "missing": sorted(expected - answers.keys())}
 
 
+def total(nodes: dict[str, Data], name: str) -> int:
+    """Return the sum of a number. A node of another version may have answered without it."""
+    return sum(number for each in nodes.values() if isinstance(number := each.get(name), int))
+
+
 def parsed(kind: type[Asked], data: Data) -> Asked:
     """Return the data of a question, or raise `LocalFailed`."""
     try:

@@ -9,7 +9,7 @@ from gateway.config.settings import Settings
 from gateway.core.audit import Audit
 from gateway.core.clock import Clock, milliseconds
 from gateway.core.local_socket import Data, LocalFailed
-from gateway.operating.all_nodes import AllNodes, Question
+from gateway.operating.all_nodes import AllNodes, Question, total
 from gateway.operating.asking import asked_by
 from gateway.rooms.finder import RoomFinder
 from gateway.rooms.hub import Hub
@@ -66,5 +66,4 @@ class Announcements:
         return {"reached": self._hub.receive(ToAll(frame) if asked.room is None else ToRoom(frame, asked.room))}
 
     def _note(self, asked: Announce, nodes: dict[str, Data]) -> None:
-        reached = sum(each["reached"] for each in nodes.values())
-        self._audit.record("announced", asked_by(), room=asked.room, reached=reached)
+        self._audit.record("announced", asked_by(), room=asked.room, reached=total(nodes, "reached"))

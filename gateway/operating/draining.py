@@ -81,5 +81,5 @@ class Draining:
             await cancel_and_wait(self._task)
 
     def _note(self, asked: Drain, nodes: dict[str, Data]) -> None:
-        changed = [node for node, each in nodes.items() if each["changed"]]
+        changed = [node for node, each in nodes.items() if each.get("changed")]
         self._audit.record("drain_undone" if asked.undo else "drained", asked_by(), nodes=" ".join(changed))

@@ -12,7 +12,7 @@ from gateway.core.audit import Audit
 from gateway.core.batches import batches
 from gateway.core.client_info import network_of
 from gateway.core.local_socket import Data
-from gateway.operating.all_nodes import AllNodes, Question
+from gateway.operating.all_nodes import AllNodes, Question, total
 from gateway.operating.asking import asked_by, entry_of
 from gateway.store import users
 from gateway.store.engine import Database
@@ -109,6 +109,6 @@ class Kicks:
             of_user=asked.user,
             connection=asked.connection,
             of_address=asked.address,
-            closed=sum(each["closed"] for each in nodes.values()),
-            ended=sum(each["ended"] for each in nodes.values()),
+            closed=total(nodes, "closed"),
+            ended=total(nodes, "ended"),
         )

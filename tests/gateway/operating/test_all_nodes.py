@@ -66,6 +66,30 @@ async def test_without_the_bus_each_process_of_the_folder_is_asked_once(tmp_path
                         valkey.thaw()
 
 
+async def test_an_answer_that_lacks_a_number_hides_no_act_from_the_audit_log(
+    operator: Operator, nodes: list[Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of another version may answer so, or a program that writes to the bus."""
+
+    async def answer(*_: object) -> dict[str, Any]:
+        return {"closed": "many"}
+
+    path = nodes[0].state.local_socket.path
+    assert path is not None
+    for kind in ("kick", "announce", "drain", "log-level"):
+        monkeypatch.setitem(nodes[0].state.node_calls._handlers, f"operator.{kind}", answer)
+    asked: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("kick", {"user": "nina"}),
+        ("announce", {"text": "nothing"}),
+        ("drain", {"nodes": []}),
+        ("log-level", {"level": "reset"}),
+    )
+    for name, data in asked:
+        await ask(path, name, {**data, "only_here": True}, timeout=5)
+    assert operator.audited("kicked")[-1]["closed"] == 0
+    assert operator.audited("announced")[-1]["reached"] == 0
+
+
 @pytest.mark.parametrize("name", ["status", "kick", "announce", "drain", "log-level", "restart", "tail"])
 async def test_hostile_data_is_refused_in_words(nodes: list[Gateway], name: str) -> None:
     path = nodes[0].state.local_socket.path
