@@ -82,7 +82,14 @@ def _rights(folder: Path, found: os.stat_result) -> Iterator[Finding]:
         yield warning(
             f"the data folder {folder} has the mode {mode:04o}, so others can enter it", f"chmod 700 {folder}"
         )
-    loose = [path.name for path in sorted(folder.iterdir()) if path.is_file() and path.stat().st_mode & stat.S_IRWXO]
+    try:
+        loose = [entry.name for entry in os.scandir(folder) if _is_open_to_all(entry)]
+    except PermissionError:
+        yield problem(
+            f"this user cannot look into the data folder {folder}", "run this as the gateway's user, or as root"
+        )
+        return
+    loose.sort()
     if loose:
         yield problem(
             f"every user can read {', '.join(loose[:5])} in {folder}",
@@ -90,6 +97,13 @@ def _rights(folder: Path, found: os.stat_result) -> Iterator[Finding]:
         )
     if found.st_uid == user and not mode & _OTHERS and not loose:
         yield ok(f"the data folder {folder} is this user's alone")
+
+
+def _is_open_to_all(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file() and bool(entry.stat().st_mode & stat.S_IRWXO)
+    except FileNotFoundError:  # a running gateway removes some
+        return False
 
 
 def routes(subject: Subject) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Files with wrong rights, wrong names and old backups, and the lines that mend them."""
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -71,6 +72,18 @@ def test_a_data_folder_of_another_user(look: Look, tmp_path: Path, monkeypatch: 
     (tmp_path / "data").mkdir(mode=0o700)
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     assert "chown -R 4711" in bad(look("data folder")).change
+
+
+def test_a_data_folder_that_this_user_cannot_look_into(
+    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "data").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = bad(look("data folder"))
+    assert (found.verdict, found.change) == (Verdict.PROBLEM, "run this as the gateway's user, or as root")
 
 
 def test_a_data_folder_that_is_a_file(look: Look, tmp_path: Path) -> None:
