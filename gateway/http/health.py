@@ -29,7 +29,7 @@ class Readiness(Wire):
     """Why the node takes no clients although its parts are well."""
 
 
-DRAINING = "an operator drains this node: it takes no newcomers"
+DRAINING = "this node drains: it takes no newcomers"
 
 
 @router.get("/healthz", summary="Answers as long as the process runs.")
@@ -55,7 +55,7 @@ async def readyz(state: GatewayStateDep) -> JSONResponse:
     So is a hook that is disabled, or has so many events waiting that it loses new ones. And so is a route, or the
     service of rights in rooms, whose circuit breaker is open, and a route that no worker serves.
 
-    A node that an operator drains answers 503, with the `reason`.
+    A node that drains answers 503, with the `reason`.
     """
     readiness = await readiness_of(state)
     found = readiness.model_dump(exclude_none=True)

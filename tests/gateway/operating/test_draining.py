@@ -47,7 +47,7 @@ async def test_clients_leave_one_after_the_other_and_the_node_takes_no_newcomer(
         ready = await here.http.get("/readyz")
         assert ready.status_code == 503
         assert ready.json()["status"] == "not_ready"
-        assert ready.json()["reason"] == "an operator drains this node: it takes no newcomers"
+        assert ready.json()["reason"] == "this node drains: it takes no newcomers"
         assert (await here.http.get("/healthz")).status_code == 200
         async with here.socket(f"?token={await there.token('late')}") as refused:
             assert (await refused.until(type="bye"))["data"]["reason"] == "draining"
