@@ -24,7 +24,10 @@ LENGTHS = {Scale.FULL: 7200.0, Scale.SHORT: 600.0}
 WARM_SHARE = 0.25
 """The first part of the time, in which caches, files and tables reach their size."""
 
-SAMPLES = 240
+SAMPLES = 120
+MEMORY_SHARES = {Scale.FULL: 0.02, Scale.SHORT: 0.05}
+"""How much the memory may grow. In a short time, fewer samples are beside those of a busy moment."""
+
 PASSWORD = "correct horse battery staple"  # noqa: S105 - of this run's users
 ANSWER_SECONDS = 300
 KEPT_MESSAGES = 200
@@ -52,7 +55,7 @@ class Sizes:
     odd_jobs: float = 5
 
 
-async def soak(seconds: float, sizes: Sizes, report: Report) -> list[Bar]:
+async def soak(seconds: float, sizes: Sizes, report: Report, *, memory_share: float = 0.02) -> list[Bar]:
     """Load a gateway for so long, and return the bars of what must not grow or get lost."""
     seed = random.randrange(2**32)
     report(f"the seed of the clients' choices is {seed}")
@@ -75,7 +78,7 @@ async def soak(seconds: float, sizes: Sizes, report: Report) -> list[Bar]:
         orders = orders_for(server.port, people, rooms, seed, rates=rates, password=PASSWORD)
         crowd = await stack.enter_async_context(Child("proofs.clients", orders, ANSWER_SECONDS))
         report(f"{sizes.clients} clients are in their rooms")
-        samples = Samples(pid, server.inside, folder / "gateway.db")
+        samples = Samples(pid, server.inside, folder / "gateway.db", memory_share)
         await _sample(samples, crowd, seconds, step, report)
         end = await crowd.ask("end")
         for line in end["wrong"]:
@@ -134,7 +137,7 @@ def _heard_by_receiver(count: int) -> Bar:
 
 
 async def _prove(scale: Scale, report: Report) -> list[Bar]:
-    return await soak(LENGTHS[scale], Sizes(), report)
+    return await soak(LENGTHS[scale], Sizes(), report, memory_share=MEMORY_SHARES[scale])
 
 
 PROOF = Proof("soak", "Clients come, talk and go for hours, and nothing grows.", _prove)

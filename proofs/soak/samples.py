@@ -13,10 +13,9 @@ from proofs.process import descriptors, memory_kb, threads
 from proofs.slope import no_slope
 from proofs.watched import newest
 
-MEMORY_SHARE = 0.02
+COUNT_SHARE = 0.05
 """What the slope may add to the middle value over all samples."""
 
-COUNT_SHARE = 0.05
 ROWS = "rows of "
 LEAST_COUNT = 3.0
 LEAST_ROWS = 50.0
@@ -30,6 +29,8 @@ class Samples:
     pid: int
     inside: Path
     store: Path
+    memory_share: float
+    """The same for the memory and the number of objects."""
     times: list[float] = field(default_factory=list)
     series: dict[str, list[float]] = field(default_factory=dict)
 
@@ -69,7 +70,7 @@ class Samples:
 
     def _bar(self, name: str) -> Bar:
         if name in {"memory, KB", "Python objects"}:
-            return no_slope(name, self.times, self.series[name], share=MEMORY_SHARE)
+            return no_slope(name, self.times, self.series[name], share=self.memory_share)
         least = LEAST_ROWS if name.startswith(ROWS) else LEAST_KB if name.endswith("KB") else LEAST_COUNT
         return no_slope(name, self.times, self.series[name], share=COUNT_SHARE, least=least)
 
