@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from gateway.auth import groups
 from gateway.auth.room_rights import RoomRights, rights_of
+from gateway.cli.printable import print_table
 from gateway.cli.store import with_database
 from gateway.config.settings import Settings
 from gateway.core.audit import Audit
@@ -49,8 +50,7 @@ def set_group(name: Name, grants: Grants = None) -> None:
 @app.command("list")
 def list_groups() -> None:
     """List all groups with their rights."""
-    from rich.console import Console  # which no other of these commands needs
-    from rich.table import Column, Table
+    from rich.table import Column, Table  # which no other of these commands needs
 
     async def work(database: Database, _: Settings) -> list[stored.GroupRow]:
         return await database.query(stored.list_all)
@@ -59,7 +59,7 @@ def list_groups() -> None:
     for row in with_database(work):
         rights = rights_of(row.room_rights)
         table.add_row(row.name, "" if rights is None else "\n".join(_worded(rights)), str(row.members))
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

@@ -6,10 +6,10 @@ from functools import partial
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from sqlalchemy import Connection
 
+from gateway.cli.printable import print_table, printable
 from gateway.cli.store import with_database
 from gateway.config.settings import Settings, load_settings
 from gateway.core.clock import SystemClock, milliseconds
@@ -51,9 +51,9 @@ def list_hooks() -> None:
         row, count = rows.get(name, WebhookRow(name)), figures.get(name, Figures())
         state = _state(row, is_in_file=in_file is None or name in in_file)
         oldest = "" if count.oldest_at is None else _time(count.oldest_at)
-        failure = "" if row.failed_at is None else f"{_time(row.failed_at)} {row.last_error}"
+        failure = "" if row.failed_at is None else f"{_time(row.failed_at)} {printable(str(row.last_error))}"
         table.add_row(name, state, str(count.waiting), str(count.parked), oldest, failure)
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.cli import service_changes
+from gateway.cli.printable import print_table
 from gateway.config.settings import load_settings
 from gateway.core.start_error import StartError
 from schemas.base import timestamp
@@ -40,15 +41,14 @@ def add(
 @app.command("list")
 def list_hooks() -> None:
     """List all incoming webhooks, without their URLs."""
-    from rich.console import Console  # which no other of these commands needs
-    from rich.table import Table
+    from rich.table import Table  # which no other of these commands needs
 
     table = Table("webhook", "room", "key", "since", "last used")
     for hook, keys in service_changes.list_all("hook"):
         used = max((key.last_used_at or 0 for key in keys), default=0)
         ids = " ".join(key.id for key in keys) or "none"
         table.add_row(hook.name, hook.room, ids, timestamp(hook.created_at)[:10], timestamp(used) if used else "")
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

@@ -3,13 +3,13 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from gateway.auth.keys import key_files
 from gateway.auth.keys.key_files import SECRET_KID, KeyFile
 from gateway.auth.keys.key_ring import REREAD_SECONDS, SIGNS_AFTER_SECONDS, KeyRing
 from gateway.auth.tokens import MAX_LIFETIME_SECONDS
+from gateway.cli.printable import print_table
 from gateway.config.settings import Settings, load_settings
 from gateway.core.audit import Audit
 from gateway.core.client_info import operator
@@ -59,7 +59,7 @@ def list_keys() -> None:
         table.add_row(file.key.kid, file.key.algorithm, _state(file, signing, now))
     if secret is not None:
         table.add_row(SECRET_KID, secret.algorithm, "signs" if signing == SECRET_KID else "verifies")
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from gateway.cli.printable import printable
 from gateway.config.settings import load_settings
 from gateway.core.local_socket import Data, LocalFailed, LocalTimeout, LocalUnavailable, ask, sockets_in
 from gateway.core.start_error import StartError
@@ -121,7 +122,7 @@ def end(problems: Iterable[str]) -> None:
     """Print what went wrong, and exit with 1 if something did."""
     lines = list(problems)
     for line in lines:
-        typer.echo(f"gateway: {line}", err=True)
+        typer.echo(f"gateway: {printable(line)}", err=True)
     if lines:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from gateway.cli.live_log import live_log
 from gateway.cli.output_file import Output, Replace, output
+from gateway.cli.printable import print_table, printable
 from gateway.cli.store import with_database
 from gateway.config.settings import Settings
 from gateway.core.audit import Audit
@@ -64,7 +65,7 @@ def show(name: Name, limit: Limit = 100, as_json: Json = False) -> None:
         _print_json(_described(room) | {"member_list": members, "next_cursor": page.next_cursor})
         return
     for key, value in _described(room).items():
-        typer.echo(f"{key.replace('_', ' '):<13} {_worded(value)}")
+        typer.echo(f"{key.replace('_', ' '):<13} {printable(_worded(value))}")
     for member in members:
         typer.echo(f"{member['role']:<13} {member['user']}")
     if page.next_cursor is not None:
@@ -136,8 +137,7 @@ def _print_json(found: dict[str, Any]) -> None:
 
 
 def _print_table(found: list[RoomRow]) -> None:
-    from rich.console import Console  # which no other of these commands needs
-    from rich.table import Column, Table
+    from rich.table import Column, Table  # which no other of these commands needs
 
     table = Table(
         Column("room", overflow="fold"), Column("title", overflow="fold"), "kind", "members", "bytes", "since"
@@ -145,13 +145,13 @@ def _print_table(found: list[RoomRow]) -> None:
     for room in found:
         table.add_row(
             room.name,
-            room.title or "",
+            printable(room.title or ""),
             _kind(room),
             str(room.members),
             str(room.stored_bytes),
             timestamp(room.created_at)[:10],
         )
-    Console().print(table)
+    print_table(table)
 
 
 def _kind(room: RoomRow) -> str:

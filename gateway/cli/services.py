@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import incoming_webhooks, service_changes
+from gateway.cli.printable import print_table
 from gateway.config.settings import load_settings
 from gateway.core.start_error import StartError
 from gateway.store.services import ServiceKeyRow
@@ -59,8 +60,7 @@ def change(
 @app.command("list")
 def list_services() -> None:
     """List all services, each with its keys."""
-    from rich.console import Console  # which no other of these commands needs
-    from rich.table import Column, Table
+    from rich.table import Column, Table  # which no other of these commands needs
 
     scopes, rooms = (Column(name, overflow="fold") for name in ("scopes", "rooms"))
     table = Table("service", scopes, rooms, Column("key", no_wrap=True), "last used", "ends")
@@ -69,7 +69,7 @@ def list_services() -> None:
         first = (service.name, service.scopes.replace(" ", "\n"), of_rooms.replace(" ", "\n"))
         for number, key in enumerate(keys or [None]):
             table.add_row(*(("", "", "") if number else first), *_of_key(key))
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gateway.cli.printable import printable
 from gateway.cli.processes import Process, data_folder, find, run, short
 from gateway.core.local_socket import Data, LocalFailed, LocalUnavailable, stream
 from gateway.core.start_error import StartError
@@ -70,7 +71,7 @@ class _Printer:
         if not lines:
             return
         if self._as_json:
-            sys.stdout.write("".join(f"{_safe(json.dumps(line, ensure_ascii=False))}\n" for line in lines))
+            sys.stdout.write("".join(f"{printable(json.dumps(line, ensure_ascii=False))}\n" for line in lines))
             sys.stdout.flush()
             return
         for line in lines:
@@ -85,13 +86,15 @@ class _Printer:
         text = Text(f"{_time(line.get('at'))}  ", style="dim")
         if len(self.nodes) > 1:
             text.append(f"{short(str(line.get('node', ''))):8}  ", style="dim")
-        text.append(f"{_safe(what):10} ", style=_STYLES.get(what, "magenta"))
-        text.append(f"{_safe(str(line.get('type', ''))):16} ", style="bold not dim")
-        text.append(f"{_safe(str(line.get('user', ''))):12} {_safe(str(line.get('room', ''))):12} ", style="not dim")
+        text.append(f"{printable(what):10} ", style=_STYLES.get(what, "magenta"))
+        text.append(f"{printable(str(line.get('type', ''))):16} ", style="bold not dim")
+        text.append(
+            f"{printable(str(line.get('user', ''))):12} {printable(str(line.get('room', ''))):12} ", style="not dim"
+        )
         facts = " ".join(f"{name}={fact}" for name, fact in line.items() if name not in _OWN_PLACES)
-        text.append(_safe(facts), style="dim")
+        text.append(printable(facts), style="dim")
         if "body" in line:
-            text.append(f"  {_safe(str(line['body']))}", style="not dim")
+            text.append(f"  {printable(str(line['body']))}", style="not dim")
         text.rstrip()
         return text
 
@@ -161,10 +164,3 @@ def _time(at: object) -> str:
         return datetime.fromisoformat(str(at)).astimezone().strftime("%H:%M:%S.%f")[:12]
     except ValueError:
         return " " * 12
-
-
-def _safe(text: str) -> str:
-    """Return a text without characters that a terminal obeys: a client may have sent them."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)

@@ -19,6 +19,7 @@ from gateway.auth.common_passwords import common_problem
 from gateway.auth.passwords import Passwords
 from gateway.cli import user_deletion, user_export
 from gateway.cli.import_file import raise_problems, read_users
+from gateway.cli.printable import print_table, printable
 from gateway.cli.store import with_database
 from gateway.cli.user_name import Name, unknown
 from gateway.config.settings import Settings, load_settings
@@ -96,8 +97,7 @@ def add(
 @app.command("list")
 def list_users() -> None:
     """List all users."""
-    from rich.console import Console  # which no other of these commands needs
-    from rich.table import Table
+    from rich.table import Table  # which no other of these commands needs
 
     def query(connection: Connection) -> list[tuple[users.UserRow, str]]:
         rows = users.list_all(connection)
@@ -111,13 +111,13 @@ def list_users() -> None:
     for user, of_user in with_database(work):
         table.add_row(
             user.name,
-            user.full_name or "",
+            printable(user.full_name or ""),
             user.scopes + (f"\nin {of_user}" if of_user else ""),
             timestamp(user.created_at)[:10],
             timestamp(user.last_seen_at) if user.last_seen_at else "",
             "disabled" if user.disabled else "active",
         )
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

@@ -89,6 +89,18 @@ async def test_rooms_are_listed_in_pages_and_shown_with_their_members(
     assert "and 1 members more" in more.err
 
 
+async def test_no_title_breaks_the_table_or_commands_the_terminal(
+    app: App, alice: str, room: str, rooms: Rooms
+) -> None:
+    async with app.connect(alice) as client:
+        await client.ask("room.create", room=room, title="[/] [red]:bomb:\x1b]0;owned\x07")
+    for shown in (await rooms("list", "--limit", "1000"), await rooms("show", room)):
+        assert shown.status == 0
+        assert "\x1b" not in shown.out
+        assert "[/]" in shown.out
+        assert "[red]:bomb:" in shown.out
+
+
 @pytest.mark.parametrize("name", ["no-such-room", "~5", "", "ROOM", "raum ☃", "a' OR 1=1 --", "x" * 5000])
 async def test_an_unknown_room_is_one_line(name: str, rooms: Rooms, tmp_path: Path) -> None:
     for words in (["show"], ["delete", "--yes"], ["export", "-o", str(tmp_path / "out")]):

@@ -100,6 +100,11 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert "bob" not in listing.out
 
 
+def test_a_full_name_is_no_markup_of_the_table(tmp_path: Path, run_here: RunHere) -> None:
+    assert run_here(tmp_path, "users", "add", "alice", "--full-name", "[/] [red]", typed=PASSWORD).status == 0
+    assert "[/] [red]" in _row(run_here(tmp_path, "users", "list"), "alice")
+
+
 def test_a_person_is_asked_for_the_password_twice_and_does_not_see_it(tmp_path: Path) -> None:
     with Terminal(tmp_path, "users", "add", "alice") as terminal:
         terminal.expect("Password: ")
