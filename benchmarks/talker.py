@@ -86,7 +86,7 @@ class Talker:
             self._story.unsure[wish.room] += number - wish.acknowledged
             self._story.note_pieces(wish, number + 1, {answer["data"]["changed"]})
         if missing is None:
-            self._settled.append((wish.room, str(wish.message_id)))
+            self._settle(wish, str(wish.message_id))
             return
         self.unanswered.append(wish)
         raise missing
@@ -151,7 +151,11 @@ class Talker:
     def _fulfilled(self, wish: Wish, message: Frame) -> None:
         self._story.note(self.person.name, wish, message)
         if wish.kind != "chat.delete":
-            self._settled.append((wish.room, message["id"]))
+            self._settle(wish, message["id"])
+
+    def _settle(self, wish: Wish, message_id: str) -> None:
+        """Let the message of an answered request be edited, deleted or grown next."""
+        self._settled.append((wish.room, message_id))
 
 
 async def side_by_side(work: Sequence[object]) -> None:

@@ -89,7 +89,7 @@ class Member(Talker):
         self._servers = servers
         self._number = 0
         self._pause = pause
-        self._goes = asyncio.Event()
+        self._repeated: list[Wish] = []
 
     async def stay(self, sightings: Sightings, hushed: asyncio.Event, over: asyncio.Event) -> None:
         """Talk until `hushed`, have all requests answered, and listen until `over`."""
@@ -163,5 +163,20 @@ class Member(Talker):
                 continue
 
     def _ask_anew(self, wish: Wish) -> None:
-        """Count the offset that an edit takes if its first try comes to the store after all, but late."""
-        self._story.unsure[wish.room] += wish.kind == "chat.edit"
+        """Remember that the first try of an edit may come to the store after all, but late."""
+        if wish.kind == "chat.edit":
+            self._story.unsure[wish.room] += 1
+            self._story.late.add((wish.room, wish.offset))
+
+    async def _repeat(self, asker: Asker, wish: Wish) -> None:
+        self._repeated.append(wish)
+        await super()._repeat(asker, wish)
+
+    def _settle(self, wish: Wish, message_id: str) -> None:
+        """Leave a message alone whose request was repeated.
+
+        A node that hangs handles the first try when it goes on. That could undo a later edit, or add pieces to a text
+        that has the same length again.
+        """
+        if wish.kind == "chat.send" or not any(wish is repeated for repeated in self._repeated):
+            super()._settle(wish, message_id)

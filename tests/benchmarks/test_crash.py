@@ -67,3 +67,13 @@ def test_it_counts_the_pieces_of_one_change_once_and_knows_the_text() -> None:
         story.note_pieces(growth, count, {changed})
     assert story.logs["room"][1] == Said("bob", "c1", "abcd", 3)
     assert (story.taken["room"], story.counts["chat.append"]) == (Counter({2: 1, 3: 1}), 3)
+
+
+@pytest.mark.parametrize(
+    ("found", "lost"), [(Said("bob", "c1", "hello", 5), 0), (Said("bob", "c1", "other", 5), 1), (None, 1)]
+)
+def test_the_late_first_try_of_an_edit_may_change_the_same_message_once_more(found: Said | None, lost: int) -> None:
+    story = story_of(o1=Said("bob", "c1", "hello", 3))
+    story.late.add(("room", 1))
+    compare(story, "room", story.logs["room"], {} if found is None else {1: found})
+    assert story.counts["lost"] == lost
