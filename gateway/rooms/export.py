@@ -12,12 +12,13 @@ import orjson
 
 from gateway.rooms.encoding import message_json
 from gateway.rooms.room_pages import read_members
-from gateway.store import senders, user_records
+from gateway.store import deleted_users, rooms, senders, user_records
 from gateway.store.engine import Database
 from gateway.store.rooms import RoomRow
 from gateway.store.senders import MessageKey
 from gateway.store.user_records import Record
 from gateway.store.users import UserRow
+from handlers.errors import NotFound
 
 SCAN = 2000
 """Messages to look through with one query."""
@@ -27,7 +28,7 @@ ROWS = 200
 
 
 async def user_lines(database: Database, user: UserRow) -> AsyncIterator[bytes]:
-    """Yield all that the store has about a user."""
+    """Yield all that the store has about a user. Raise `NotFound` if the user is deleted meanwhile."""
     yield _lines(await database.query(partial(user_records.of_account, user=user)))
     after = ""
     while records := await database.query(partial(user_records.memberships_of, user=user, after=after, limit=ROWS)):
@@ -40,11 +41,17 @@ async def user_lines(database: Database, user: UserRow) -> AsyncIterator[bytes]:
         found = await database.query(partial(senders.read, keys=keys))
         count += len(found)
         yield b"".join(_line("message", orjson.Fragment(message_json(room, row, user.id))) for room, row in found)
+    left = await database.query(partial(deleted_users.find, name=user.name))
+    if left is None or (left.id, left.deleted_at) != (user.id, user.deleted_at):
+        raise NotFound(f"{user.name} was deleted meanwhile, so the export is not complete")
     yield _line("end", {"messages": count})
 
 
 async def room_lines(database: Database, room: RoomRow) -> AsyncIterator[bytes]:
-    """Yield a room, its members, and its log in the order of the messages."""
+    """Yield a room, its members, and its log in the order of the messages.
+
+    Raise `NotFound` if the room is deleted meanwhile.
+    """
     yield _line("room", room.to_service_schema().model_dump(mode="json", exclude_none=True))
     cursor: str | None = None
     while True:
@@ -57,6 +64,9 @@ async def room_lines(database: Database, room: RoomRow) -> AsyncIterator[bytes]:
     while rows := await database.query(partial(senders.read_room, room_id=room.id, after=after, limit=ROWS)):
         yield b"".join(_line("message", orjson.Fragment(message_json(room, row))) for row in rows)
         count, after = count + len(rows), rows[-1].offset
+    left = await database.query(partial(rooms.by_name, name=room.name))
+    if left is None or left.id != room.id:
+        raise NotFound(f"{room.name} was deleted meanwhile, so the export is not complete")
     yield _line("end", {"messages": count})
 
 
