@@ -64,10 +64,10 @@ class Returns:
     last: float = 0.0
     """Seconds from the beginning of this record until the last client was back."""
     attempts: Counter[int] = field(default_factory=Counter)
-    """How many tried to connect, by the quarter of a second since the beginning."""
+    """How many met a gateway, or a proxy, that listens: by the quarter of a second since the beginning."""
 
     def note_attempt(self) -> None:
-        """Count a try to connect."""
+        """Count a connection, whether or not the gateway took it."""
         self.attempts[int((time.monotonic() - self.began) / BIN_SECONDS)] += 1
 
     def note(self, lost_at: float) -> None:
@@ -166,18 +166,20 @@ class Member:
         refusals = 0
         while True:
             connection = Connection(self._hear, self._take_rooms)
-            self.crowd.returns.note_attempt()
             try:
                 await connection.open(f"ws://127.0.0.1:{self.crowd.port}/ws/chat?{await self._credential()}")
                 await self._resume(connection)
             except (OSError, WSHandshakeError) as error:  # of a proxy without a node, too
                 bye = connection.bye
+                if not isinstance(error, ConnectionRefusedError):
+                    self.crowd.returns.note_attempt()
                 self.crowd.tally.counts[f"refused: {bye['reason'] if bye else type(error).__name__}"] += 1
                 longest = min(LAST_RETRY_SECONDS, RETRY_SECONDS * 2**refusals)
                 refusals += 1
                 seconds = longest * self.crowd.chance.uniform(0.5, 1)
                 await asyncio.sleep((bye or {}).get("after_ms", 1000 * seconds) / 1000)
             else:
+                self.crowd.returns.note_attempt()
                 break
         self.connection, self.leaving = connection, False
         connection_lost = asyncio.create_task(self._await_loss(connection))

@@ -196,6 +196,12 @@ async def log_in(http: httpx2.AsyncClient, name: str) -> str:
     return token
 
 
+def test_nginx_sets_no_node_aside_that_has_failed() -> None:
+    # It would lead one new WebSocket in some seconds to it, until one through it ends: see `proofs.restart`.
+    servers = re.findall(r"^ +server [\d.:]+ (.*);$", (DEPLOY / "nginx.conf").read_text(), re.MULTILINE)
+    assert servers == ["max_fails=0"] * 2
+
+
 async def test_an_app_logs_in_and_talks_through_the_proxy_though_one_node_is_down(proxy: Proxy) -> None:
     async with proxy.client() as http:
         for _ in range(6):

@@ -48,7 +48,7 @@ class Returned:
     seconds: float
     """From the signal until the last client was back."""
     attempts: Sequence[int]
-    """Tries to connect in each quarter of a second."""
+    """Connections in each quarter of a second."""
 
     @property
     def is_in_time(self) -> bool:
@@ -90,7 +90,7 @@ class Clients:
         returned = Returned(found["count"], found["longest"], found["last"], found["attempts"])
         self._report(
             f"{what}: {returned.count} returns, the longest took {returned.longest:.1f} s, all {returned.seconds:.1f} s"
-            f" after the signal; tries by quarters of a second: {' '.join(map(str, returned.attempts))}"
+            f" after the signal; connections by quarters of a second: {' '.join(map(str, returned.attempts))}"
         )
         return returned
 

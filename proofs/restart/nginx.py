@@ -36,6 +36,7 @@ http {{
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection "upgrade";
             proxy_read_timeout 90s;
+            proxy_connect_timeout 2s;
             proxy_buffering off;
         }}
     }}
@@ -51,7 +52,7 @@ async def running_nginx(folder: Path, nodes: Sequence[int]) -> AsyncIterator[int
     if program is None:
         raise RuntimeError("this proof needs nginx: apt-get install nginx-light")
     port = free_port()
-    servers = "\n        ".join(f"server 127.0.0.1:{node} max_fails=1 fail_timeout=1s;" for node in nodes)
+    servers = "\n        ".join(f"server 127.0.0.1:{node} max_fails=0;" for node in nodes)
     file = folder / "nginx.conf"
     file.write_text(CONFIGURATION.format(folder=folder, servers=servers, port=port), encoding="utf-8")
     process = await asyncio.create_subprocess_exec(program, "-c", str(file), "-e", str(folder / "nginx.log"))
