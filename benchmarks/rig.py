@@ -341,6 +341,8 @@ class Asker(WSListener):
     """A connection that sends one request or several at a time and awaits the answers; `take` sees every message."""
 
     patience: float = ANSWER_SECONDS
+    use_aiofastnet: bool | None = None
+    """Whether picows takes that package's sockets: by default if it is installed, since they are faster."""
 
     def __init__(self) -> None:
         self._transport: WSTransport | None = None
@@ -406,7 +408,9 @@ async def connect(server: Server, person: Person, asker: Asker | None = None) ->
     """Connect as a user, up to the welcome, or raise `OSError`."""
     asker = asker or Asker()
     url = server.url(person.token)
-    opened = await ws_connect(lambda: asker, url, websocket_handshake_timeout=asker.patience)
+    opened = await ws_connect(
+        lambda: asker, url, websocket_handshake_timeout=asker.patience, use_aiofastnet=asker.use_aiofastnet
+    )
     if opened[1] is not asker:
         # picows 2.3 raises nothing for a connection that is lost before it is one.
         raise ConnectionError("the connection was lost")

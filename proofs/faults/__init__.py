@@ -10,6 +10,7 @@ Many faults need root, for namespaces, mounts and signals. Without it, the table
 import asyncio
 import os
 import random
+import traceback
 from collections.abc import Sequence
 
 import pytest
@@ -46,6 +47,10 @@ async def bars_of(place: Place[S], scale: Scale, seed: int, report: Report) -> l
     except (Unavailable, pytest.skip.Exception, pytest.fail.Exception) as missing:
         report(f"{place.name}: {missing}")
         return [Bar(place.name, "tried", f"not tried: {missing}", not os.environ.get("CI"))]
+    except Exception as error:
+        # The other places go on.
+        report(f"{place.name}, seed {seed}:\n{traceback.format_exc()}")
+        return [Bar(f"{place.name}: all faults are tried", "tried", f"{type(error).__name__}: {error}"[:200], False)]
 
 
 async def _tried_all(place: Place[S], scale: Scale, seed: int, report: Report) -> list[Bar]:

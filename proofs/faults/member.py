@@ -27,6 +27,8 @@ class Connection(Asker):
     """A connection of a member. Each reply to a join, and each event, goes to the view of its room on its arrival."""
 
     patience = PATIENCE_SECONDS
+    use_aiofastnet = False
+    """It leaves a try to connect that was given up in uvloop, where the next socket of this number waits for ever."""
 
     def __init__(self, views: dict[str, View]) -> None:
         super().__init__()

@@ -104,6 +104,17 @@ async def test_what_a_machine_lacks_is_said_and_fails_in_ci(
     assert said
 
 
+async def test_a_place_that_breaks_the_proof_is_a_missed_bar() -> None:
+    def broken(_: object) -> Site:
+        raise ValueError("no sun")
+
+    place: Place[Site] = Place("sun", broken, [])  # type: ignore[arg-type] # it never gets that far
+    said: list[str] = []
+    [bar] = await bars_of(place, Scale.SHORT, 7, said.append)
+    assert (bar.passed, bar.found) == (False, "ValueError: no sun")
+    assert "seed 7" in said[0]
+
+
 @contextmanager
 def answering(machine: Machine) -> Iterator[None]:
     """Answer packets on a machine."""
