@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from gateway.cli.doctor.checks import CHECKS, Check
-from gateway.cli.doctor.findings import Finding, Verdict, problem, warning
+from gateway.cli.doctor.findings import AS_OWNER, Finding, Verdict, problem, warning
 from gateway.cli.doctor.subject import Subject
 from gateway.core.logs import redact
 from gateway.core.start_error import StartError
@@ -67,6 +67,8 @@ async def _run(name: str, check: Check, subject: Subject, seconds: float) -> Res
         found = [warning(f"no answer within {seconds:g} seconds", "look whether the disk or the server hangs")]
     except StartError as error:
         found = [problem(line, _line_of(line)) for line in str(error).splitlines()]
+    except PermissionError as error:
+        found = [problem(f"this user may not look at {error.filename or 'it'}", AS_OWNER)]
     except Exception as error:  # a check must not hide what the others have found
         found = [warning(f"the check itself failed: {type(error).__name__}", "report this as a bug, with --json")]
     # Words of servers and libraries may be in them.

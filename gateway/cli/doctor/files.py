@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.cli.doctor.findings import Finding, ok, problem, warning
+from gateway.cli.doctor.findings import AS_OWNER, Finding, ok, problem, warning
 from gateway.cli.doctor.subject import Subject
 from gateway.config.env_file import ENV_FILE, names_in_file
 from gateway.config.extensions import extended
@@ -85,9 +85,7 @@ def _rights(folder: Path, found: os.stat_result) -> Iterator[Finding]:
     try:
         loose = [entry.name for entry in os.scandir(folder) if _is_open_to_all(entry)]
     except PermissionError:
-        yield problem(
-            f"this user cannot look into the data folder {folder}", "run this as the gateway's user, or as root"
-        )
+        yield problem(f"this user cannot look into the data folder {folder}", AS_OWNER)
         return
     loose.sort()
     if loose:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+AS_OWNER = "run this as the gateway's user, or as root"
+"""What to change if this user may not look."""
+
 
 class Verdict(StrEnum):
     """How bad a finding is."""

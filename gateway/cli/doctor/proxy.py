@@ -47,6 +47,8 @@ async def public_address(subject: Subject) -> AsyncIterator[Finding]:
         async with httpx2.AsyncClient(timeout=ANSWER_SECONDS, follow_redirects=False, trust_env=False) as client:
             found = [*await _health(client, base), *await _scheme(client, base)]
             found += await _address(client, base, subject.settings.data_dir)
+    except PermissionError:  # of the data folder
+        raise
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         yield problem(f"{base} does not answer ({type(error).__name__})", "start the gateway, or correct --url")
         return

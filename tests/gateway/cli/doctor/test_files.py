@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.doctor.findings import Verdict
+from gateway.cli.doctor import nodes, proxy
+from gateway.cli.doctor.findings import Finding, Verdict
 from tests.gateway.cli.doctor.conftest import Look, bad, worst
 
 pytestmark = pytest.mark.unit
@@ -84,6 +85,25 @@ def test_a_data_folder_that_this_user_cannot_look_into(
     monkeypatch.setattr(os, "scandir", refuse)
     found = bad(look("data folder"))
     assert (found.verdict, found.change) == (Verdict.PROBLEM, "run this as the gateway's user, or as root")
+
+
+@pytest.mark.parametrize("check", ["nodes", "public address"])
+def test_sockets_that_this_user_cannot_look_at(
+    look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: str
+) -> None:
+    def refuse(folder: Path) -> list[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    async def nothing(*_: object) -> list[Finding]:
+        return []
+
+    (tmp_path / "data").mkdir(mode=0o700)
+    for name, put in (("sockets_in", refuse), ("_health", nothing), ("_scheme", nothing)):
+        for module in (nodes, proxy):
+            monkeypatch.setattr(module, name, put, raising=False)
+    found = bad(look(check, subject={"url": "http://127.0.0.1:1"}))
+    assert found.found == f"this user may not look at {tmp_path / 'data'}"
+    assert found.change == "run this as the gateway's user, or as root"
 
 
 def test_a_data_folder_that_is_a_file(look: Look, tmp_path: Path) -> None:
