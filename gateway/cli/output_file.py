@@ -62,13 +62,19 @@ def _draft_of(file: Path) -> Iterator[Path]:
 
 
 def _name(draft: Path, file: Path, *, replace: bool) -> None:
-    if replace:
+    if replace or not _is_linked(draft, file):
         draft.replace(file)
-        return
+
+
+def _is_linked(draft: Path, file: Path) -> bool:
+    """Let the file be the draft, and return whether the file system can do that: FAT, for example, has no links."""
     try:
         os.link(draft, file)
-    except FileExistsError:
-        raise _exists(file) from None
+    except OSError as error:
+        if isinstance(error, FileExistsError) or file.exists():
+            raise _exists(file) from None
+        return False
+    return True
 
 
 def _exists(file: Path) -> StartError:

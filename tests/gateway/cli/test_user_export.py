@@ -1,7 +1,9 @@
 """`gateway users export`: all that the store has about a user, and no secret."""
 
 import asyncio
+import errno
 import json
+import os
 import resource
 import subprocess
 from collections.abc import Iterator
@@ -142,6 +144,20 @@ def test_a_file_is_private_and_replaces_another_only_if_that_is_asked_for(
     assert export(str(tmp_path)).problem == f"{tmp_path} is no file; name another one"
     assert "no folder" in export(str(tmp_path / "no" / "such" / "file")).problem
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_file_system_without_links_takes_an_export_too(
+    folder: Path, known: Frame, run_here: RunHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    file = tmp_path / "alice.jsonl"
+    assert run_here(folder, "users", "export", "alice", "-o", str(file)).status == 0
+    assert of(lines(file.read_text()), "end")
+    assert run_here(folder, "users", "export", "alice", "-o", str(file)).problem.endswith("or add --replace")
+    assert os.listdir(tmp_path) == ["alice.jsonl"]
 
 
 @pytest.mark.parametrize("name", ["nobody-here", "ålice", "deleted-0123456789abcdef", "service:orders"])
