@@ -410,6 +410,9 @@ class MsgHandler(ABC, Generic[In, Out, State]):
             except MessageError as error:
                 self.answer_status = error.status
                 self.session.refuse(self.id, error)
+                # It leads to all frames on its way, and they lead back to it: a circle of some 50 objects, which would
+                # wait for the garbage collector.
+                error.__traceback__ = None
         except BaseException as error:
             if ends_connection(error):
                 self.answer_status = NO_ANSWER

@@ -1,6 +1,7 @@
 """Mistakes of an application's own handler, and what its client and others see of them."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -527,3 +528,36 @@ async def test_a_handler_that_is_cancelled_with_its_connection_ends(own_gateway:
 
         await gateway.run(cancel())
         await asyncio.wait_for(ended.wait(), 5)
+
+
+REFUSED: list[dict[str, Any]] = [
+    {"type": "room.nowhere"},
+    {"type": "ping", "data": 7},
+    {"type": "room.create", "data": {"room": "lobby"}},
+    {"type": "chat.edit", "data": {"room": "lobby", "message_id": "a.1", "text": "x"}},
+    {"type": "room.kick", "data": {"room": "lobby", "user": "nobody"}},
+]
+
+
+async def test_a_refused_message_leaves_nothing_for_the_garbage_collector(own_gateway: OwnGateway) -> None:
+    async with App(own_gateway(rooms_open=True)) as app, app.in_room("alice", "lobby") as client:
+
+        async def ask_all(times: int) -> None:
+            for number in range(times):
+                for message in REFUSED:
+                    await client.send(message | {"id": number})
+                    await client.expect("error", id=number)
+
+        await ask_all(2)
+        gc.collect()
+        gc.disable()
+        try:
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            await ask_all(20)
+            gc.collect()
+            kept = [each for each in gc.garbage if isinstance(each, MessageError)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert kept == []
