@@ -1,4 +1,4 @@
-"""Draws the panels of a Grafana dashboard as SVG, with lines that are given: for `benchmarks.dashboard`."""
+"""Draws the panels of a Grafana dashboard as SVG, with lines from elsewhere: for `benchmarks.dashboard`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape

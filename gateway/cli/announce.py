@@ -15,7 +15,7 @@ def announce(
     text: Annotated[str, typer.Argument(show_default=False, help="The text.")],
     room: Annotated[str | None, typer.Option(help="Only the connections that hear this room.")] = None,
 ) -> None:
-    """Send the event `announcement` to all connections, or to those that hear a room. No log keeps it."""
+    """Send the event `announcement` to all connections, or to listeners of a room. No log keeps it."""
     if not 1 <= len(text) <= MAX_TEXT or (not text.isprintable() and re.search("[\0\ud800-\udfff]", text)):
         raise StartError(f"TEXT: expected 1 to {MAX_TEXT} characters")
     if room is not None and re.fullmatch(ROOM_NAME, room) is None:

@@ -12,7 +12,7 @@ from gateway.operating.log_levels import LEVELS, MAX_SECONDS
 
 def log_level(
     level: Annotated[str, typer.Argument(show_default=False, help=f"One of {', '.join(LEVELS)}.")],
-    logger: Annotated[str, typer.Option(help="One logger, and those below it, such as gateway.bus.")] = "",
+    logger: Annotated[str, typer.Option(help="One logger, and all below it, such as gateway.bus.")] = "",
     for_: Annotated[
         str | None, typer.Option("--for", metavar="DURATION", help="Set it back by itself, after 10m for example.")
     ] = None,

@@ -53,7 +53,7 @@ class Processes:
 
 @dataclass
 class Answers:
-    """The answers of all nodes, by id, and a line about each node and process that has given none."""
+    """The answers of all nodes, by id, and a line about each node and process that has sent none."""
 
     nodes: dict[str, Data] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)

@@ -20,7 +20,7 @@ from gateway.core.local_socket import Data, LocalUnavailable
 from gateway.core.start_error import StartError
 
 LOOK_SECONDS = 1.0
-"""The rates are those of so many seconds."""
+"""The rates are averages of so many seconds."""
 
 RATES = ("messages", "deliveries", "errors", "bus_published", "bus_received", "connections_ended", "newcomers_refused")
 

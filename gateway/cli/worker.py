@@ -143,7 +143,7 @@ class _Server(AnnouncingServer):
     async def _leave(self) -> None:
         """Take no more connections, send the clients away one after another, and stop."""
         for server in self.servers:
-            server.close()  # otherwise it would take a part of those that come back
+            server.close()  # otherwise it would take a part of the clients that come back
         with contained("leaving"):
             await asyncio.gather(*(_send_away(gateway.connections) for gateway in self._gateways()))
         self.should_exit = True

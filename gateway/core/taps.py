@@ -47,7 +47,7 @@ class TooManyTaps(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """The lines that an operator wants. All that are given must fit."""
+    """The lines that an operator wants. All that are set must fit."""
 
     room: str | None = None
     user: str | None = None
@@ -105,7 +105,7 @@ class Tap:
         self._filled.set()
 
     async def take(self) -> tuple[list[Line], int]:
-        """Wait for lines, gather those of a moment, and return them with the number of lost ones."""
+        """Wait for lines, gather all lines of a moment, and return them with the number of lost ones."""
         await self._filled.wait()
         await asyncio.sleep(MOMENT_SECONDS)
         found = self._lines, self._lost

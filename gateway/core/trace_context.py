@@ -76,7 +76,7 @@ def from_headers(headers: list[tuple[bytes, bytes]]) -> TraceContext | None:
 
 
 def outgoing(context: TraceContext | None, message_id: str) -> dict[str, str]:
-    """Return the headers of one request: of the given span, of the current one, or of a new trace.
+    """Return the headers of one request: of the span passed in, of the current one, or of a new trace.
 
     A new trace has the digits of the message's id, so that a service finds one by the other.
     """

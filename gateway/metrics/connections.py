@@ -1,4 +1,4 @@
-"""Connections: those that are open, that wait, that were refused and that have ended, and what waits for each."""
+"""Connections: how many are open, that wait, that were refused and that have ended, and what waits for each."""
 
 from collections.abc import Iterator
 

@@ -21,4 +21,4 @@ def metrics(state: GatewayState) -> Iterator[Metric]:
     yield counter("joins_read", "Joins and resumes that needed the store.", hub.memory.misses)
     yield counter("gaps_read", "Reads from the store of what the bus did not deliver.", hub.repair.gaps_read)
     yield counter("rooms_behind", "Times that a room was found to be behind the store.", hub.repair.rooms_behind)
-    yield counter("resyncs", "Times that the listeners of a room were told to join anew.", hub.repair.resyncs)
+    yield counter("resyncs", "Times that the listeners of a room had to join anew.", hub.repair.resyncs)

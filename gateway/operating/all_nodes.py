@@ -30,7 +30,7 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     by: str = ""
-    """The user that asks. The process that is asked sets it, whatever the question says."""
+    """The user that asks. The process that is asked sets it, and no question can change it."""
 
 
 class Nothing(Question):

@@ -1,4 +1,4 @@
-"""`gateway announce`: an announcement to the connections of all nodes, or to those that hear a room."""
+"""`gateway announce`: an announcement to the connections of all nodes, or to listeners of a room."""
 
 import asyncio
 

@@ -110,7 +110,7 @@ def mark(connection: Connection, user_id: str, now: int) -> None:
         "email": None,
         "scopes": "",
         "disabled": True,
-        "disabled_at": now,  # which tells every node to close its connections
+        "disabled_at": now,  # so every node closes its connections
         "created_at": 0,
         "last_seen_at": None,
         "room_rights": None,
@@ -210,7 +210,7 @@ def clear_events(
 
 
 def forget_presence(connection: Connection, name: str) -> None:
-    """Forget which hooks have been told that a user is connected."""
+    """Forget which hooks have heard that a user is connected."""
     mine = (webhook_presence.c.kind == "user") & (webhook_presence.c.name == name)
     connection.execute(delete(webhook_presence).where(mine))
 

@@ -72,7 +72,7 @@ class Connection(Asker):
 
 
 class Member(Talker):
-    """A user that talks in rooms, and hears them, until it is told to stop."""
+    """A user that talks in rooms, and hears them, until it has to stop."""
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class Pair(Site):
         await query(url, "ALTER SYSTEM SET synchronous_standby_names = '*'")
         await query(url, "SELECT pg_reload_conf()")
         async with asyncio.timeout(SETTLED_SECONDS):
-            while not await self._follows():  # noqa: ASYNC110 - PostgreSQL gives no sign
+            while not await self._follows():  # noqa: ASYNC110 - PostgreSQL has no sign of it
                 await asyncio.sleep(0.1)
 
     async def _follows(self) -> bool:

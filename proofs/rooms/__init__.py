@@ -157,4 +157,4 @@ async def one_node(names: Sequence[str]) -> AsyncIterator[Place]:
             yield Place("SQLite", site, url)
 
 
-PROOF = Proof("rooms", "each view of a room is a true slice of its log, whatever happens to clients and nodes", prove)
+PROOF = Proof("rooms", "each view of a room is a true slice of its log, also when clients and nodes fail", prove)

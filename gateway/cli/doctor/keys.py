@@ -14,7 +14,7 @@ NEW_SECRET = "GATEWAY_SECRET_KEY=…  # made with: openssl rand -base64 48"  # n
 
 
 def signing_key(subject: Subject) -> Iterator[Finding]:
-    """Check that there is a key that signs, and that nobody can guess it."""
+    """Check that there is a key that signs, and that no attacker can guess it."""
     settings = subject.settings
     try:
         files = read_folder(settings)

@@ -102,7 +102,7 @@ def memory(subject: Subject) -> Iterator[Finding]:
 
 
 def memory_limit() -> int:
-    """Return the bytes that this process may take: those of its container, or of the machine."""
+    """Return the bytes that this process may take: the memory of its container, or of the machine."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
         try:

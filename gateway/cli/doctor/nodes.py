@@ -31,4 +31,4 @@ async def nodes(subject: Subject) -> AsyncIterator[Finding]:
         shown = ", ".join(f"{number} of {version}" for version, number in sorted(found.items()))
         yield warning(f"the nodes run several versions ({shown}), and this is {__version__}", "restart the older ones")
     else:
-        yield ok(f"{count} node{'' if count == 1 else 's'} of version {__version__} run")
+        yield ok(f"{count} node{'' if count == 1 else 's'} of version {__version__} run{'s' if count == 1 else ''}")

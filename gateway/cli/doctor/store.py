@@ -46,7 +46,7 @@ async def database(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def migrations(subject: Subject) -> AsyncIterator[Finding]:
-    """Check whether the tables are those of this version of the gateway."""
+    """Check whether the tables fit this version of the gateway."""
     settings = subject.settings
     try:
         revision = await _revision(settings.store_url)

@@ -28,7 +28,7 @@ async def test_nodes_of_this_version_and_of_another(
     gateway: Gateway = own_gateway()
     folder = gateway.state.settings.data_dir
     [found] = await ask(tmp_path, folder)
-    assert (found.verdict, found.found) == (Verdict.OK, f"1 node of version {__version__} run")
+    assert (found.verdict, found.found) == (Verdict.OK, f"1 node of version {__version__} runs")
 
     async def two(*_: Any) -> Answers:
         await asyncio.sleep(0)
