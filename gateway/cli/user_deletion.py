@@ -58,6 +58,9 @@ def delete(
     if frees_name and messages is Messages.KEEP:
         raise StartError("--free-name: messages that are kept need the name; add --messages anonymise or remove")
 
+    async def check(database: Database, _: Settings) -> UserRow:
+        return await _find(database, name, last_admin=last_admin)
+
     async def foresee(database: Database, settings: Settings) -> Deleted:
         user = await _find(database, name, last_admin=True)
         async with live_log(database, settings) as live:
@@ -93,6 +96,7 @@ def delete(
         typer.echo("nothing is deleted; leave out --dry-run to delete it")
         return
     if not yes:
+        with_database(check)
         _confirm(name, messages)
     _print(with_database(work), messages)
     typer.echo(f"{name} is deleted" + ("" if frees_name else "; the name stays taken"))

@@ -291,6 +291,9 @@ async def test_a_wrong_name_is_one_line_and_a_typed_one_is_understood(
 ) -> None:
     for name in ("nobody-here", "ålice", "🏳️‍🌈", "a' OR 1=1 --", "deleted-0123456789abcdef", "a" * 5000, "x\ty"):
         assert (await delete(name, "--messages", "keep", "--yes")).problem.startswith("there is no user ")
+    unasked = await delete("nobody-here", "--messages", "keep", typed="y\n")
+    assert unasked.problem.startswith("there is no user ")
+    assert "cannot come back" not in unasked.out
     assert "this is a service" in (await delete("service:orders", "--messages", "keep", "--yes")).problem
     assert (await delete(alice, "--yes")).status == 2
     assert (await delete(alice, "--messages", "burn", "--yes")).status == 2
