@@ -8,7 +8,7 @@ from proofs.faults.fault import Place
 
 LANES: Sequence[Sequence[Place[Any]]] = (
     (links.PLACE,),
-    (kills.ALONE, disks.PLACE, disks.POWER),
-    (kills.TWO_NODES, sentinels.PLACE, switches.PLACE, clocks.PLACE),
+    (kills.ALONE, disks.PLACE, disks.POWER, clocks.PLACE),
+    (kills.TWO_NODES, sentinels.PLACE, switches.PLACE),
 )
 """The places of a lane come one after the other, and all lanes run side by side: they mostly wait."""
