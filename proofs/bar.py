@@ -28,6 +28,8 @@ class Bar:
     limit: str
     found: str
     passed: bool
+    is_figure: bool = False
+    """Whether it is a time, a share of CPU or memory. Another load of the machine changes these, but no count."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def none_of(what: str, count: int) -> Bar:
 
 def at_most(what: str, found: float, limit: float, unit: str = "", *, digits: int = 1) -> Bar:
     """Return the bar of a figure with an upper limit."""
-    return Bar(what, f"≤ {limit:g}{unit}", f"{found:,.{digits}f}{unit}", found <= limit)
+    return Bar(what, f"≤ {limit:g}{unit}", f"{found:,.{digits}f}{unit}", found <= limit, is_figure=True)
 
 
 async def measured(measure: Callable[[], Awaitable[Bar]], report: Report) -> Bar:
@@ -54,7 +56,7 @@ async def measured(measure: Callable[[], Awaitable[Bar]], report: Report) -> Bar
     for ordinal in _ORDINALS[:MEASUREMENTS]:
         bar = await measure()
         if ordinal != _ORDINALS[0]:
-            bar = Bar(bar.what, bar.limit, f"{bar.found} ({ordinal} measurement)", bar.passed)
+            bar = Bar(bar.what, bar.limit, f"{bar.found} ({ordinal} measurement)", bar.passed, bar.is_figure)
         if bar.passed:
             break
         report(f"{bar.what}: {bar.found}, and the limit is {bar.limit}")

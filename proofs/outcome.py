@@ -29,8 +29,11 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Return whether all bars are passed, and there is one."""
-        return bool(self.bars) and all(bar.passed for bar in self.bars)
+        """Return whether all bars are passed, and there is one. In the short form, figures do not count."""
+        return bool(self.bars) and all(bar.passed or self._only_shows(bar) for bar in self.bars)
+
+    def _only_shows(self, bar: Bar) -> bool:
+        return bar.is_figure and self.scale is Scale.SHORT
 
 
 async def outcome_of(proof: Proof, scale: Scale, command: str) -> Outcome:

@@ -18,7 +18,7 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float:
     return median(slopes)
 
 
-def no_slope(what: str, times: Sequence[float], values: Sequence[float], *, share: float, least: float = 0) -> Bar:
+def no_slope(what: str, times: Sequence[float], values: Sequence[float], *, share: float, least: float = 0, is_figure: bool = False) -> Bar:
     """Return the bar of something that must not grow.
 
     The slope over the whole time must stay below a share of the middle value, and may be `least` in any case.
@@ -27,7 +27,7 @@ def no_slope(what: str, times: Sequence[float], values: Sequence[float], *, shar
     level = median(values)
     limit = max(share * level, least)
     found = f"{over:+,.1f} at {level:,.0f}"
-    return Bar(f"{what}: growth over {_minutes(times)}", f"≤ {limit:,.1f}", found, over <= limit)
+    return Bar(f"{what}: growth over {_minutes(times)}", f"≤ {limit:,.1f}", found, over <= limit, is_figure)
 
 
 def _minutes(times: Sequence[float]) -> str:

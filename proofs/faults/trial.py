@@ -70,13 +70,15 @@ class Trial:
         """Return the line of the table."""
         lost, doubled, disorder = (self.count(kinds) for kinds in (LOST, DOUBLED, DISORDER))
         back = "not back" if self.back is None else f"back in {self.back:.1f} s"
+        is_whole = not (lost or doubled or disorder or self.wrong) and self.back is not None
         resumed = self.crowd.sightings.counts["recovered"]
         return Bar(
             self.name,
             f"0 lost, 0 doubled, 0 out of order, back in {self.limit:g} s",
             f"{lost} lost, {doubled} doubled, {disorder} out of order, {back};"
             f" {self.crowd.acknowledged:,} acknowledged ({self.during:,} meanwhile), {resumed} resumes",
-            not (lost or doubled or disorder or self.wrong or self.back is None or self.back > self.limit),
+            is_whole and self.back is not None and self.back <= self.limit,
+            is_figure=is_whole,  # only the time is left to miss
         )
 
 

@@ -27,7 +27,7 @@ from benchmarks.rig import (
     temporary_folder,
 )
 from gateway.config.settings import PREFIX, Settings
-from proofs.bar import Bar, Proof, Report, Scale, measured, none_of
+from proofs.bar import Bar, Proof, Report, Scale, at_most, measured, none_of
 from proofs.hostile.attacks import ATTACKS
 from proofs.process import memory_kb, raise_limit_of_files
 
@@ -87,7 +87,7 @@ class Field:
         await asyncio.sleep(REST_SECONDS)
         times = during / without
         found = f"{during:.1f} ms, {without:.1f} without: {times:.2f}×"
-        return Bar(f"p99 of a delivery to the others, while {name}", f"≤ {MOST_TIMES:g}×", found, times <= MOST_TIMES)
+        return Bar(f"p99 of a delivery to the others, while {name}", f"≤ {MOST_TIMES:g}×", found, times <= MOST_TIMES, is_figure=True)
 
 
 @asynccontextmanager
@@ -134,7 +134,7 @@ async def fight(names: Sequence[str], seconds: float, report: Report) -> list[Ba
         *bars,
         none_of(f"of {OTHERS} others, cut during {len(names)} attacks", field.cut),
         none_of("deliveries to the others that did not come", field.missing),
-        Bar("memory gained over all attacks", f"≤ {MOST_MEMORY_MB} MB", f"{gained:.0f} MB", gained <= MOST_MEMORY_MB),
+        at_most("memory gained over all attacks", gained, MOST_MEMORY_MB, " MB", digits=0),
     ]
 
 

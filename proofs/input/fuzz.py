@@ -109,7 +109,7 @@ def memory_bar(before: int, after: int) -> Bar:
     """Return the bar of the server's memory."""
     share = after / before - 1
     found = f"{share:+.1%}: {before / 1024:.1f} MB, then {after / 1024:.1f} MB"
-    return Bar("memory of the gateway after the fuzzer", "± 10 %", found, abs(share) <= MEMORY_SHARE)
+    return Bar("memory of the gateway after the fuzzer", "± 10 %", found, abs(share) <= MEMORY_SHARE, is_figure=True)
 
 
 async def _until(fuzzers: "list[Fuzzer]", frames: int, seen: Seen) -> None:

@@ -70,7 +70,7 @@ class Samples:
 
     def _bar(self, name: str) -> Bar:
         if name in {"memory, KB", "Python objects"}:
-            return no_slope(name, self.times, self.series[name], share=self.memory_share)
+            return no_slope(name, self.times, self.series[name], share=self.memory_share, is_figure=True)
         least = LEAST_ROWS if name.startswith(ROWS) else LEAST_KB if name.endswith("KB") else LEAST_COUNT
         return no_slope(name, self.times, self.series[name], share=COUNT_SHARE, least=least)
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from proofs import table
 from proofs.__main__ import main
 from proofs.bar import Bar, Proof, Report, Scale, at_most, measured, none_of
-from proofs.outcome import read
+from proofs.outcome import Outcome, read
 from proofs.page import BEGIN, END, PAGE, newest, table_of, with_table
 from tests.proofs import examples
 
@@ -125,3 +125,17 @@ def test_proofs_that_wait_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) 
         ["http"],
         ["rooms"],
     ]
+
+
+@pytest.mark.parametrize(("scale", "passed"), [(Scale.SHORT, True), (Scale.FULL, False)])
+def test_only_the_full_form_fails_for_a_figure(scale: Scale, passed: bool) -> None:
+    bars = (none_of("lost", 0), at_most("CPU", 20, 15))
+    assert outcome(scale, bars).passed is passed
+
+
+def test_both_forms_fail_for_a_count() -> None:
+    assert not outcome(Scale.SHORT, (none_of("lost", 1), at_most("CPU", 1, 15))).passed
+
+
+def outcome(scale: Scale, bars: tuple[Bar, ...]) -> Outcome:
+    return Outcome("kept", "about", scale, "2026-11-30", "a machine", "a command", 1.0, bars)
