@@ -18,7 +18,15 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float:
     return median(slopes)
 
 
-def no_slope(what: str, times: Sequence[float], values: Sequence[float], *, share: float, least: float = 0, is_figure: bool = False) -> Bar:
+def no_slope(
+    what: str,
+    times: Sequence[float],
+    values: Sequence[float],
+    *,
+    share: float,
+    least: float = 0,
+    is_figure: bool = False,
+) -> Bar:
     """Return the bar of something that must not grow.
 
     The slope over the whole time must stay below a share of the middle value, and may be `least` in any case.

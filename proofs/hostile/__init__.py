@@ -87,7 +87,13 @@ class Field:
         await asyncio.sleep(REST_SECONDS)
         times = during / without
         found = f"{during:.1f} ms, {without:.1f} without: {times:.2f}×"
-        return Bar(f"p99 of a delivery to the others, while {name}", f"≤ {MOST_TIMES:g}×", found, times <= MOST_TIMES, is_figure=True)
+        return Bar(
+            f"p99 of a delivery to the others, while {name}",
+            f"≤ {MOST_TIMES:g}×",
+            found,
+            times <= MOST_TIMES,
+            is_figure=True,
+        )
 
 
 @asynccontextmanager

@@ -86,7 +86,7 @@ def test_the_page_of_the_documents_has_a_place_for_the_table() -> None:
 def test_a_bar_compares_what_was_found_with_its_limit() -> None:
     assert none_of("lost", 0).passed
     assert none_of("lost", 1) == Bar("lost", "0", "1", False)
-    assert at_most("memory", 24.04, 24, " KB") == Bar("memory", "≤ 24 KB", "24.0 KB", False)
+    assert at_most("memory", 24.04, 24, " KB") == Bar("memory", "≤ 24 KB", "24.0 KB", False, is_figure=True)
 
 
 @pytest.mark.parametrize(
