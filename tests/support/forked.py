@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.support.network import HERE, Machine
+
 ROOT = Path(__file__).parents[2]
 LAUNCHER = Path(__file__).with_name("launcher.py")
 WAIT_SECONDS = 60
@@ -69,7 +71,7 @@ def _launcher() -> _Launcher:
 class Forked(subprocess.Popen[bytes]):
     """A process as `subprocess.Popen` starts it, of `gateway` with the arguments of a shell."""
 
-    def __init__(self, *arguments: str, terminal: str = "", **options: Any) -> None:
+    def __init__(self, *arguments: str, terminal: str = "", machine: Machine = HERE, **options: Any) -> None:
         """With the name of a `terminal`, it reads and writes there, and a new session has it as its own."""
         self._terminal = terminal
         super().__init__(arguments, **options)

@@ -47,12 +47,20 @@ async def test_nothing_of_a_long_password_is_cut_off(app: App, alice: str) -> No
     assert (await app.log_in(alice, "x" * 72)).status_code == 401
 
 
+def is_json_text(text: str) -> bool:
+    """Whether the gateway takes this text in JSON: it refuses U+0000 and lone surrogates there."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 @pytest.mark.parametrize("password", WRONG.values(), ids=WRONG)
 async def test_a_password_that_breaks_the_rules_cannot_be_registered(app: App, alice: str, password: str) -> None:
     body = json.dumps({"username": alice, "password": password})  # escapes what UTF-8 cannot write
     response = await app.http.post("/users", content=body, headers={"Content-Type": "application/json"})
-    assert response.status_code == 422
-    assert [detail["field"] for detail in response.json()["details"]] == ["password"]
+    if is_json_text(password):
+        assert response.status_code == 422
+        assert [detail["field"] for detail in response.json()["details"]] == ["password"]
+    else:
+        assert response.status_code == 400
     assert not password or password not in response.text
 
 

@@ -105,7 +105,7 @@ async def test_a_number_that_is_used_again_belongs_to_another_event(database: Da
     assert await settle(database, delivered=[first])
 
     def store_with_its_number(connection: Connection) -> None:
-        names = ("webhook", "stream", "event_id", "type", "data", "room_id", "offset", "due_at", "created_at")
+        names = ("webhook", "stream", "event_id", "type", "data", "room_id", "offset", "due_at", "created_at", "trace")
         connection.execute(insert(table).values(id=first.id, **dict(zip(names, event(2).values(), strict=True))))
 
     await database.transact(store_with_its_number)

@@ -10,7 +10,7 @@ from tests.gateway.upstream.routing import routing, table
 from tests.support.workers import worker
 
 PAGE = (Path(__file__).parents[4] / "docs/routes.md").read_text()
-VARIES = {"connection", "server_time", "message_id"}
+VARIES = {"connection", "server_time", "message_id", "traceparent"}
 
 
 def printed() -> list[dict[str, Any]]:
