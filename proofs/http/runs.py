@@ -124,7 +124,7 @@ async def _clients(url: str, scale: Scale) -> list[Client]:
         Client("a user, on messages", alice.token, OF_MESSAGES),
         Client("a user, on the rest", bob.token, OF_USERS),
         Client("a service with all scopes", everything, OF_SERVICES),
-        Client("nobody", None, ALL),
+        Client("anonymous", None, ALL),
         *(Client(f"a service with {scope}", key, OF_SERVICES) for scope, key in each.items()),
         Client("a service, on what is for users", everything, OF_USERS),
         Client("a user, on what is for services", alice.token, OF_SERVICES),

@@ -72,7 +72,8 @@ class Samples:
         if name in {"memory, KB", "Python objects"}:
             return no_slope(name, self.times, self.series[name], share=self.memory_share, is_figure=True)
         least = LEAST_ROWS if name.startswith(ROWS) else LEAST_KB if name.endswith("KB") else LEAST_COUNT
-        return no_slope(name, self.times, self.series[name], share=COUNT_SHARE, least=least)
+        is_size = name.endswith("KB")  # a file fills up before its pages are used again
+        return no_slope(name, self.times, self.series[name], share=COUNT_SHARE, least=least, is_figure=is_size)
 
     def _of_tables(self, names: list[str]) -> Bar:
         bars = {name: self._bar(name) for name in names}
