@@ -215,9 +215,13 @@ class Lives:
     async def kill(self) -> None:
         """End the life with SIGKILL, which leaves a process no time to clean up."""
         os.kill(self.pid, signal.SIGKILL)
-        status = int(await self._ask("wait"))
+        status = await self.end()
         if status != -signal.SIGKILL:
             raise RuntimeError(f"the gateway ended by itself, with {status}; see {self._server.log}")
+
+    async def end(self) -> int:
+        """Wait for the end of a life, and return its exit status."""
+        return int(await self._ask("wait"))
 
     async def _ask(self, line: str) -> str:
         launcher = self._launcher

@@ -11,9 +11,11 @@ from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, text
 
 from gateway.store import engine, open_files, write_health
-from gateway.store.postgresql import POOL_SIZE
+from gateway.store.engine import Database
+from gateway.store.postgresql import POOL_SIZE, Postgresql
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient, Frame
@@ -183,6 +185,34 @@ async def test_a_postgresql_that_hangs_is_given_up_within_seconds_and_used_again
         monkeypatch.setattr(engine, "BUSY_SECONDS", 5)
         assert (await client.ask("chat.send", room="lobby", text="after it"))["message"]["text"] == "after it"
         assert (await app.http.get("/readyz")).status_code == 200
+
+
+async def test_a_node_that_vanishes_in_the_middle_of_a_transaction_holds_up_no_message_of_others_for_long(
+    on_stoppable: Gateway, stoppable: Postgres
+) -> None:
+    async with App(on_stoppable) as app, app.in_room("alice", "lobby") as client:
+        await client.say("lobby", "before")
+        vanished = await Postgresql(on_stoppable.settings.database_url or "", 1.0).connect()
+        try:
+            await vanished.execute("BEGIN")
+            await vanished.execute("UPDATE rooms SET title = title")
+            await client.say("lobby", "this one waits, and is not refused")
+        finally:
+            vanished.terminate()
+
+
+async def test_work_without_a_limit_may_be_silent_for_longer(stoppable: Postgres) -> None:
+    def asks(connection: Connection) -> str:
+        return str(connection.scalar(text("SHOW idle_in_transaction_session_timeout")))
+
+    with fresh_database(stoppable.url("postgres")) as url:
+        database = Database(url)
+        try:
+            assert await database.transact(asks) == "4s"
+            assert await database.transact(asks, limited=False) == "1min"
+            assert await database.transact(asks) == "4s"
+        finally:
+            await database.close()
 
 
 async def test_while_another_process_holds_the_database_messages_are_refused_and_then_accepted_again(

@@ -16,6 +16,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy import Connection, text, update
@@ -40,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5
 """Seconds for a lock of SQLite, or for a whole transaction of PostgreSQL. After that the store is unavailable."""
+
+UNHURRIED_SECONDS = 60
+"""How long a transaction without a limit may be silent, before PostgreSQL ends it."""
 
 LINES_A_MINUTE = 10
 """How often the log gets the same reason why the store is unavailable."""
@@ -101,7 +105,7 @@ class Database:
         Work on all rows may take longer than others: it is not `limited`.
         """
         async with self._available("transact", writes=True), self._limit() if limited else nullcontext():
-            return await self._driver.transact(work)
+            return await self._driver.transact(work if limited else partial(_run_unhurried, work))
 
     async def fetch(self, statement: Statement, **values: Any) -> Rows:
         """Run one short statement that reads, directly on the driver: for what every connection needs.
@@ -219,6 +223,13 @@ _MIGRATING = threading.Lock()
 
 _CHANGE_NOTHING = update(tables.versions).values(version_num=tables.versions.c.version_num)
 """An ordinary write, to the disk, that changes nothing."""
+
+
+def _run_unhurried(work: Callable[[Connection], T], connection: Connection) -> T:
+    """Run work between whose statements a machine may need seconds: to import a migration, or to read a file."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{UNHURRIED_SECONDS}s'"))
+    return work(connection)
 
 
 def _ask_nothing(connection: Connection) -> None:

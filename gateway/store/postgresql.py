@@ -24,6 +24,9 @@ from gateway.store.figures import PoolFigures
 POOL_SIZE = 8
 """Connections to PostgreSQL. Writes to rooms need one; the others are for reads."""
 
+SHARE_OF_SILENCE = 0.8
+"""How much of the time for a transaction it may be silent, before PostgreSQL takes its node for lost."""
+
 RENEWAL_SECONDS = 1
 """How often all connections may be replaced, which costs the server some time."""
 
@@ -51,8 +54,9 @@ class Postgresql:
         self._hosts: list[tuple[str | None, int | None]] = [*self._url.hosts] or [(None, None)]
         self._arguments = _arguments(self._url)
         self._settings = _SETTINGS | {
-            # If this machine vanishes in the middle of a transaction, its locks on rooms end soon after.
-            "idle_in_transaction_session_timeout": str(round(4 * seconds * 1000))
+            # If this machine vanishes or hangs in the middle of a transaction, its locks on rooms end while those that
+            # wait for them on other nodes still have time. No transaction of a node may take longer in any case.
+            "idle_in_transaction_session_timeout": str(round(SHARE_OF_SILENCE * seconds * 1000))
         }
         self._pool: Pool | None = None
         self._pooled: bool | None = True if self._url.is_pooled else None

@@ -31,10 +31,16 @@ class Fault(Generic[S]):
     end: Callable[[S], Awaitable[None]] = _nothing
     short: float = 6.0
     full: float = 20.0
-    back: float = 10.0
+    back: float = 15.0
     """Within how many seconds after its end all nodes must be ready and take a message."""
+    silence: float | None = None
+    """For how many seconds, at most, nothing may be acknowledged meanwhile: what strikes one node spares the others."""
     last: Callable[[S, float], Awaitable[None]] = _wait
     """What happens between the two: by default a wait of `short` or `full` seconds."""
+
+    def back_within(self, scale: Scale) -> float:
+        """Return the limit of the time to come back. The short form shares its cores with whatever CI does."""
+        return self.back * (2 if scale is Scale.SHORT else 1)
 
     def amount(self, scale: Scale) -> float:
         """Return how long it lasts, or how often it happens."""

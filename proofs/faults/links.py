@@ -15,6 +15,9 @@ from tests.support.valkey import Valkey, running_valkey
 
 SLOW_KBIT = 96
 
+SILENT_SECONDS = 10.0
+"""For how long what strikes one node may hold up the other: the store lets go of its locks, and clients try again."""
+
 
 @dataclass
 class Links(Site):
@@ -146,23 +149,31 @@ PLACE = Place(
     "links",
     two_nodes,
     [
-        Fault("store-cut", "all between one node and PostgreSQL is dropped", _store_cut, mend),
-        Fault("store-deaf", "what one node sends to PostgreSQL is dropped", _store_deaf, mend),
-        Fault("store-mute", "what PostgreSQL sends to one node is dropped", _store_mute, mend),
+        Fault("store-cut", "all between one node and PostgreSQL is dropped", _store_cut, mend, silence=SILENT_SECONDS),
+        Fault("store-deaf", "what one node sends to PostgreSQL is dropped", _store_deaf, mend, silence=SILENT_SECONDS),
+        Fault("store-mute", "what PostgreSQL sends to one node is dropped", _store_mute, mend, silence=SILENT_SECONDS),
         Fault("store-away", "PostgreSQL's link is down", _store_away, mend),
         Fault("store-slow", f"PostgreSQL sends {SLOW_KBIT} kbit/s", _store_slow, mend),
         Fault("store-killed", "PostgreSQL is killed, and starts again", _store_killed, _store_starts),
         Fault("store-hangs", "PostgreSQL is stopped by SIGSTOP, and goes on", _store_hangs, _store_goes_on),
-        Fault("bus-cut", "all between one node and Valkey is dropped", _bus_cut, mend),
-        Fault("bus-deaf", "what one node sends to Valkey is dropped", _bus_deaf, mend),
-        Fault("bus-mute", "what Valkey sends to one node is dropped", _bus_mute, mend),
-        Fault("bus-away", "Valkey's link is down", _bus_away, mend),
+        Fault("bus-cut", "all between one node and Valkey is dropped", _bus_cut, mend, silence=SILENT_SECONDS),
+        Fault("bus-deaf", "what one node sends to Valkey is dropped", _bus_deaf, mend, silence=SILENT_SECONDS),
+        Fault("bus-mute", "what Valkey sends to one node is dropped", _bus_mute, mend, silence=SILENT_SECONDS),
+        Fault("bus-away", "Valkey's link is down", _bus_away, mend, silence=SILENT_SECONDS),
         Fault("bus-slow", f"Valkey sends {SLOW_KBIT} kbit/s", _bus_slow, mend),
         Fault("bus-killed", "Valkey is killed, and starts again without its data", _bus_killed, _bus_starts),
-        Fault("node-cut-off", "a node's link is down: clients, store and bus", _node_cut_off, mend),
-        Fault("node-killed", "a node is killed, and starts again", _node_killed, _node_starts),
         Fault(
-            "node-paused", "a node is stopped by SIGSTOP for longer than its lease", _node_paused, _node_goes_on, 22, 40
+            "node-cut-off", "a node's link is down: clients, store and bus", _node_cut_off, mend, silence=SILENT_SECONDS
+        ),
+        Fault("node-killed", "a node is killed, and starts again", _node_killed, _node_starts, silence=SILENT_SECONDS),
+        Fault(
+            "node-paused",
+            "a node is stopped by SIGSTOP for longer than its lease",
+            _node_paused,
+            _node_goes_on,
+            short=12,
+            full=22,
+            silence=SILENT_SECONDS,
         ),
     ],
 )

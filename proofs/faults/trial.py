@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from benchmarks.rig import Server, connect, database_for
 from benchmarks.story import compare_database
+from gateway.core.tasks import cancel_and_wait
 from proofs.bar import Bar, Report, Scale
 from proofs.faults.crowd import Crowd
 from proofs.faults.fault import Fault
@@ -56,6 +57,9 @@ class Trial:
     back: float | None
     during: int
     """How many requests were acknowledged while it lasted."""
+    silence: float = 0.0
+    """The longest time without any."""
+    most_silence: float | None = None
 
     def count(self, kinds: Sequence[str]) -> int:
         """Return how many faults of some kinds there were."""
@@ -71,15 +75,41 @@ class Trial:
         lost, doubled, disorder = (self.count(kinds) for kinds in (LOST, DOUBLED, DISORDER))
         back = "not back" if self.back is None else f"back in {self.back:.1f} s"
         is_whole = not (lost or doubled or disorder or self.wrong) and self.back is not None
+        silence = "" if self.most_silence is None else f", silent for {self.most_silence:g} s"
+        is_silent = self.most_silence is not None and self.silence > self.most_silence
         resumed = self.crowd.sightings.counts["recovered"]
         return Bar(
             self.name,
-            f"0 lost, 0 doubled, 0 out of order, back in {self.limit:g} s",
-            f"{lost} lost, {doubled} doubled, {disorder} out of order, {back};"
+            f"0 lost, 0 doubled, 0 out of order, back in {self.limit:g} s{silence}",
+            f"{lost} lost, {doubled} doubled, {disorder} out of order, {back}, silent for {self.silence:.1f} s;"
             f" {self.crowd.acknowledged:,} acknowledged ({self.during:,} meanwhile), {resumed} resumes",
-            is_whole and self.back is not None and self.back <= self.limit,
-            is_figure=is_whole,  # only the time is left to miss
+            is_whole and not is_silent and self.back is not None and self.back <= self.limit,
+            is_figure=is_whole,  # only times are left to miss
         )
+
+
+class Silence:
+    """Measures the longest time without an acknowledgement, while the context lasts."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.longest = 0.0
+        self._crowd = crowd
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.create_task(self._measure())
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None  # noqa: S101 - entered
+        await cancel_and_wait(self._task)
+
+    async def _measure(self) -> None:
+        known, since = self._crowd.acknowledged, time.monotonic()
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            if self._crowd.acknowledged != known:
+                known, since = self._crowd.acknowledged, time.monotonic()
+            self.longest = max(self.longest, time.monotonic() - since)
 
 
 async def tried(site: S, fault: Fault[S], scale: Scale, seed: int, report: Report) -> Trial:
@@ -88,15 +118,17 @@ async def tried(site: S, fault: Fault[S], scale: Scale, seed: int, report: Repor
     async with crowd:
         await _until_all_is_well(crowd)
         before = crowd.acknowledged
-        await fault.make(site)
-        await fault.last(site, fault.amount(scale))
+        silence = Silence(crowd)
+        async with silence:
+            await fault.make(site)
+            await fault.last(site, fault.amount(scale))
         during = crowd.acknowledged - before
         await fault.end(site)
         back = await _seconds_until_back(site)
         await asyncio.sleep(CALM_SECONDS)
         await crowd.finish()
         await _compare_store(site, crowd)
-    trial = Trial(fault.name, fault.back, crowd, back, during)
+    trial = Trial(fault.name, fault.back_within(scale), crowd, back, during, silence.longest, fault.silence)
     report(f"{fault.name}: {trial.bar().found} {dict(crowd.story.counts + crowd.sightings.counts)}")
     for line in trial.wrong[:MOST_LINES]:
         report(f"{fault.name}, seed {seed}: {line}")

@@ -70,6 +70,12 @@ def test_a_gateway_that_comes_back_late_or_never_misses_it(back: float | None) -
     assert not trial(back).bar().passed
 
 
+def test_a_gateway_whose_other_nodes_are_held_up_misses_it() -> None:
+    found = trial()
+    found.silence, found.most_silence = 5.0, 4.0
+    assert not found.bar().passed
+
+
 @pytest.mark.parametrize("kind", ["lost", "holes", "doubles", "unasked"])
 def test_each_count_of_the_story_misses_it(kind: str) -> None:
     found = trial()
