@@ -38,10 +38,6 @@ class Fault(Generic[S]):
     last: Callable[[S, float], Awaitable[None]] = _wait
     """What happens between the two: by default a wait of `short` or `full` seconds."""
 
-    def back_within(self, scale: Scale) -> float:
-        """Return the limit of the time to come back. The short form shares its cores with whatever CI does."""
-        return self.back * (2 if scale is Scale.SHORT else 1)
-
     def amount(self, scale: Scale) -> float:
         """Return how long it lasts, or how often it happens."""
         return self.short if scale is Scale.SHORT else self.full

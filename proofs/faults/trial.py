@@ -128,7 +128,7 @@ async def tried(site: S, fault: Fault[S], scale: Scale, seed: int, report: Repor
         await asyncio.sleep(CALM_SECONDS)
         await crowd.finish()
         await _compare_store(site, crowd)
-    trial = Trial(fault.name, fault.back_within(scale), crowd, back, during, silence.longest, fault.silence)
+    trial = Trial(fault.name, fault.back, crowd, back, during, silence.longest, fault.silence)
     report(f"{fault.name}: {trial.bar().found} {dict(crowd.story.counts + crowd.sightings.counts)}")
     for line in trial.wrong[:MOST_LINES]:
         report(f"{fault.name}, seed {seed}: {line}")
