@@ -12,16 +12,13 @@ import orjson
 
 from gateway.rooms.encoding import message_json
 from gateway.rooms.room_pages import read_members
+from gateway.rooms.sent_messages import messages_of
 from gateway.store import deleted_users, rooms, senders, user_records
 from gateway.store.engine import Database
 from gateway.store.rooms import RoomRow
-from gateway.store.senders import MessageKey
 from gateway.store.user_records import Record
 from gateway.store.users import UserRow
 from handlers.errors import NotFound
-
-SCAN = 2000
-"""Messages to look through with one query."""
 
 ROWS = 200
 """Rows in a part: messages may be long."""
@@ -37,7 +34,7 @@ async def user_lines(database: Database, user: UserRow) -> AsyncIterator[bytes]:
     yield _lines(await database.query(partial(user_records.of_rooms, user=user)))
     yield _lines(await database.query(partial(user_records.of_hooks, user=user)))
     count = 0
-    async for keys in messages_of(database, {user.id}):
+    async for keys in messages_of(database.query, {user.id}, ROWS):
         found = await database.query(partial(senders.read, keys=keys))
         count += len(found)
         yield b"".join(_line("message", orjson.Fragment(message_json(room, row, user.id))) for room, row in found)
@@ -68,16 +65,6 @@ async def room_lines(database: Database, room: RoomRow) -> AsyncIterator[bytes]:
     if left is None or left.id != room.id:
         raise NotFound(f"{room.name} was deleted meanwhile, so the export is not complete")
     yield _line("end", {"messages": count})
-
-
-async def messages_of(database: Database, sender_ids: set[str]) -> AsyncIterator[list[MessageKey]]:
-    """Yield the places of the messages of some senders, in one pass over all messages."""
-    last: tuple[int, int] | None = senders.START
-    while last is not None:
-        scan = partial(senders.scan, sender_ids=frozenset(sender_ids), after=last, limit=SCAN)
-        found, last = await database.query(scan)
-        for start in range(0, len(found), ROWS):
-            yield found[start : start + ROWS]
 
 
 def _lines(records: Iterable[Record]) -> bytes:

@@ -22,7 +22,8 @@ from gateway.rooms.log import Log
 from gateway.rooms.membership_changes import Leave
 from gateway.rooms.message_changes import Disown
 from gateway.rooms.removal import RoomRemover
-from gateway.store import deleted_users, rooms, senders
+from gateway.rooms.sent_messages import messages_of
+from gateway.store import deleted_users, rooms
 from gateway.store.deleted_users import RoomOf, Successor
 from gateway.store.engine import Database
 from gateway.store.messages import message_id
@@ -34,9 +35,6 @@ Result = TypeVar("Result")
 
 BATCH = 100
 """Messages or rooms in one transaction: a few milliseconds, after which other writers have their turn."""
-
-SCAN = 2000
-"""Messages to look through with one query."""
 
 EVENTS = 200
 """Events of hooks to look through in one transaction."""
@@ -174,14 +172,8 @@ class UserDeletion:
         )
         return sum(not each.unchanged for each in written)
 
-    async def _messages_of(self, sender_ids: set[str]) -> AsyncIterator[list[MessageKey]]:
-        """Yield the messages of some senders in parts, in one pass over all messages."""
-        last: tuple[int, int] | None = senders.START
-        while last is not None:
-            look = partial(senders.scan, sender_ids=frozenset(sender_ids), after=last, limit=SCAN)
-            found, last = await self._paced(self.database.query, look)
-            for start in range(0, len(found), BATCH):
-                yield found[start : start + BATCH]
+    def _messages_of(self, sender_ids: set[str]) -> AsyncIterator[list[MessageKey]]:
+        return messages_of(partial(self._paced, self.database.query), sender_ids, BATCH)
 
     async def _clear_events(self, user: UserRow, successor: Successor | None, done: Deleted) -> None:
         last: int | None = 0
