@@ -1,7 +1,7 @@
 """Faults of links and servers: two nodes, PostgreSQL and Valkey, each a machine of a network of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,77 +56,16 @@ def server_on(machine: Machine, folder: Path, store: str, bus: str, **settings: 
     return Server(folder, store, machine, GATEWAY_BUS_URL=bus, **settings)
 
 
-async def mend(site: Links) -> None:
-    """Mend all links."""
-    await asyncio.to_thread(site.network.mend)
+def doing(act: Callable[[Links], object]) -> Callable[[Links], Awaitable[None]]:
+    """Return a function that does something at the site in a thread, since it waits for other programs."""
+
+    async def run(site: Links) -> None:
+        await asyncio.to_thread(act, site)
+
+    return run
 
 
-async def _store_cut(site: Links) -> None:
-    await asyncio.to_thread(site.network.part, site.machine, site.postgres.machine)
-
-
-async def _store_deaf(site: Links) -> None:
-    await asyncio.to_thread(site.network.cut, site.machine, site.postgres.machine)
-
-
-async def _store_mute(site: Links) -> None:
-    await asyncio.to_thread(site.network.cut, site.postgres.machine, site.machine)
-
-
-async def _store_away(site: Links) -> None:
-    await asyncio.to_thread(site.network.unplug, site.postgres.machine)
-
-
-async def _store_slow(site: Links) -> None:
-    await asyncio.to_thread(site.network.throttle, site.postgres.machine, SLOW_KBIT)
-
-
-async def _store_killed(site: Links) -> None:
-    await asyncio.to_thread(site.postgres.stop)
-
-
-async def _store_starts(site: Links) -> None:
-    await asyncio.to_thread(site.postgres.start)
-
-
-async def _store_hangs(site: Links) -> None:
-    await asyncio.to_thread(site.postgres.freeze)
-
-
-async def _store_goes_on(site: Links) -> None:
-    await asyncio.to_thread(site.postgres.thaw)
-
-
-async def _bus_cut(site: Links) -> None:
-    await asyncio.to_thread(site.network.part, site.machine, site.valkey.machine)
-
-
-async def _bus_deaf(site: Links) -> None:
-    await asyncio.to_thread(site.network.cut, site.machine, site.valkey.machine)
-
-
-async def _bus_mute(site: Links) -> None:
-    await asyncio.to_thread(site.network.cut, site.valkey.machine, site.machine)
-
-
-async def _bus_away(site: Links) -> None:
-    await asyncio.to_thread(site.network.unplug, site.valkey.machine)
-
-
-async def _bus_slow(site: Links) -> None:
-    await asyncio.to_thread(site.network.throttle, site.valkey.machine, SLOW_KBIT)
-
-
-async def _bus_killed(site: Links) -> None:
-    await asyncio.to_thread(site.valkey.stop)
-
-
-async def _bus_starts(site: Links) -> None:
-    await asyncio.to_thread(site.valkey.start)
-
-
-async def _node_cut_off(site: Links) -> None:
-    await asyncio.to_thread(site.network.unplug, site.machine)
+MEND = doing(lambda site: site.network.mend())
 
 
 async def _node_killed(site: Links) -> None:
@@ -149,21 +88,97 @@ PLACE = Place(
     "links",
     two_nodes,
     [
-        Fault("store-cut", "all between one node and PostgreSQL is dropped", _store_cut, mend, silence=SILENT_SECONDS),
-        Fault("store-deaf", "what one node sends to PostgreSQL is dropped", _store_deaf, mend, silence=SILENT_SECONDS),
-        Fault("store-mute", "what PostgreSQL sends to one node is dropped", _store_mute, mend, silence=SILENT_SECONDS),
-        Fault("store-away", "PostgreSQL's link is down", _store_away, mend),
-        Fault("store-slow", f"PostgreSQL sends {SLOW_KBIT} kbit/s", _store_slow, mend),
-        Fault("store-killed", "PostgreSQL is killed, and starts again", _store_killed, _store_starts),
-        Fault("store-hangs", "PostgreSQL is stopped by SIGSTOP, and goes on", _store_hangs, _store_goes_on),
-        Fault("bus-cut", "all between one node and Valkey is dropped", _bus_cut, mend, silence=SILENT_SECONDS),
-        Fault("bus-deaf", "what one node sends to Valkey is dropped", _bus_deaf, mend, silence=SILENT_SECONDS),
-        Fault("bus-mute", "what Valkey sends to one node is dropped", _bus_mute, mend, silence=SILENT_SECONDS),
-        Fault("bus-away", "Valkey's link is down", _bus_away, mend, silence=SILENT_SECONDS),
-        Fault("bus-slow", f"Valkey sends {SLOW_KBIT} kbit/s", _bus_slow, mend),
-        Fault("bus-killed", "Valkey is killed, and starts again without its data", _bus_killed, _bus_starts),
         Fault(
-            "node-cut-off", "a node's link is down: clients, store and bus", _node_cut_off, mend, silence=SILENT_SECONDS
+            "store-cut",
+            "all between one node and PostgreSQL is dropped",
+            doing(lambda site: site.network.part(site.machine, site.postgres.machine)),
+            MEND,
+            silence=SILENT_SECONDS,
+        ),
+        Fault(
+            "store-deaf",
+            "what one node sends to PostgreSQL is dropped",
+            doing(lambda site: site.network.cut(site.machine, site.postgres.machine)),
+            MEND,
+            silence=SILENT_SECONDS,
+        ),
+        Fault(
+            "store-mute",
+            "what PostgreSQL sends to one node is dropped",
+            doing(lambda site: site.network.cut(site.postgres.machine, site.machine)),
+            MEND,
+            silence=SILENT_SECONDS,
+        ),
+        Fault(
+            "store-away",
+            "PostgreSQL's link is down",
+            doing(lambda site: site.network.unplug(site.postgres.machine)),
+            MEND,
+        ),
+        Fault(
+            "store-slow",
+            f"PostgreSQL sends {SLOW_KBIT} kbit/s",
+            doing(lambda site: site.network.throttle(site.postgres.machine, SLOW_KBIT)),
+            MEND,
+        ),
+        Fault(
+            "store-killed",
+            "PostgreSQL is killed, and starts again",
+            doing(lambda site: site.postgres.stop()),
+            doing(lambda site: site.postgres.start()),
+        ),
+        Fault(
+            "store-hangs",
+            "PostgreSQL is stopped by SIGSTOP, and goes on",
+            doing(lambda site: site.postgres.freeze()),
+            doing(lambda site: site.postgres.thaw()),
+        ),
+        Fault(
+            "bus-cut",
+            "all between one node and Valkey is dropped",
+            doing(lambda site: site.network.part(site.machine, site.valkey.machine)),
+            MEND,
+            silence=SILENT_SECONDS,
+        ),
+        Fault(
+            "bus-deaf",
+            "what one node sends to Valkey is dropped",
+            doing(lambda site: site.network.cut(site.machine, site.valkey.machine)),
+            MEND,
+            silence=SILENT_SECONDS,
+        ),
+        Fault(
+            "bus-mute",
+            "what Valkey sends to one node is dropped",
+            doing(lambda site: site.network.cut(site.valkey.machine, site.machine)),
+            MEND,
+            silence=SILENT_SECONDS,
+        ),
+        Fault(
+            "bus-away",
+            "Valkey's link is down",
+            doing(lambda site: site.network.unplug(site.valkey.machine)),
+            MEND,
+            silence=SILENT_SECONDS,
+        ),
+        Fault(
+            "bus-slow",
+            f"Valkey sends {SLOW_KBIT} kbit/s",
+            doing(lambda site: site.network.throttle(site.valkey.machine, SLOW_KBIT)),
+            MEND,
+        ),
+        Fault(
+            "bus-killed",
+            "Valkey is killed, and starts again without its data",
+            doing(lambda site: site.valkey.stop()),
+            doing(lambda site: site.valkey.start()),
+        ),
+        Fault(
+            "node-cut-off",
+            "a node's link is down: clients, store and bus",
+            doing(lambda site: site.network.unplug(site.machine)),
+            MEND,
+            silence=SILENT_SECONDS,
         ),
         Fault("node-killed", "a node is killed, and starts again", _node_killed, _node_starts, silence=SILENT_SECONDS),
         Fault(
