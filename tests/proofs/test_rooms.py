@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -65,16 +66,23 @@ class Echoing:
 
 @pytest.fixture
 async def echoing() -> AsyncIterator[Echoing]:
+    writers: list[asyncio.StreamWriter] = []
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1000):
-            writer.write(data)
-        writer.close()
+        writers.append(writer)
+        with suppress(ConnectionError):
+            while data := await reader.read(1000):
+                writer.write(data)
 
     listener = await asyncio.start_server(echo, "127.0.0.1", 0)
     server = Echoing()
     server.port = listener.sockets[0].getsockname()[1]
     yield server
     listener.close()
+    for writer in writers:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 @pytest.mark.server
