@@ -83,17 +83,17 @@ class Story:
         """Return the story of rooms in which nothing was said yet."""
         return cls(logs={name: {} for name in names}, taken={name: Counter() for name in names})
 
-    def note(self, who: str, wish: Wish, message: Frame) -> None:
+    def note(self, user: str, wish: Wish, message: Frame) -> None:
         """Record that a request was acknowledged, with this message as its outcome."""
         self.counts[wish.kind] += 1
         log, offset, changed = self.logs[wish.room], message["offset"], message["changed"]
         self.taken[wish.room][changed] += 1
         if wish.kind == "chat.send":
-            log[offset] = Said(who, wish.client_id, wish.text, changed)
+            log[offset] = Said(user, wish.client_id, wish.text, changed)
         else:
             log[offset] = replace(log[offset], text=wish.text, changed=changed, deleted=wish.kind == "chat.delete")
-        if (message["sender"], message.get("text")) != (who, wish.text):
-            self.wrong.append(f"{who}'s {wish} was answered with {message}")
+        if (message["sender"], message.get("text")) != (user, wish.text):
+            self.wrong.append(f"{user}'s {wish} was answered with {message}")
 
     def note_pieces(self, wish: Growth, count: int, changes: set[int]) -> None:
         """Record that so many pieces are known to be stored, with changes that have these offsets."""

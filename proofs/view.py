@@ -55,8 +55,8 @@ class Sightings:
 class View:
     """One client's knowledge of one room: the messages, and the position up to which it knows all changes."""
 
-    def __init__(self, who: str, room: str, sightings: Sightings) -> None:
-        self._who = who
+    def __init__(self, user: str, room: str, sightings: Sightings) -> None:
+        self._user = user
         self.room = room
         self._sightings = sightings
         self.epoch = ""
@@ -181,4 +181,4 @@ class View:
         self._sightings.note(self.room, seen)
 
     def _complain(self, kind: str, what: str) -> None:
-        self._sightings.complain(kind, f"{self._who} in {self.room}: {what}")
+        self._sightings.complain(kind, f"{self._user} in {self.room}: {what}")

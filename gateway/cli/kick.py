@@ -28,10 +28,10 @@ def kick(
     asked = {"user": name, "connection": connection, "address": address, "sessions": sessions}
     answers = ask_nodes("kick", asked)
     closed = sum(each["closed"] for each in answers.nodes.values())
-    whose = f"of {name}" if name is not None else f"from {address}" if address is not None else f"with id {connection}"
+    which = f"of {name}" if name is not None else f"from {address}" if address is not None else f"with id {connection}"
     if not closed and not answers.problems:
-        _check_known(answers, whose, is_user=name is not None)
-    line = f"closed {counted(closed, 'connection')} {whose}"
+        _check_known(answers, which, is_user=name is not None)
+    line = f"closed {counted(closed, 'connection')} {which}"
     if sessions:
         line += f", and ended {counted(sum(each['ended'] for each in answers.nodes.values()), 'session')}"
     typer.echo(line)
@@ -39,6 +39,6 @@ def kick(
     end([*answers.problems, *(f"no session was ended: {problem}" for problem in sorted(problems))])
 
 
-def _check_known(answers: Answers, whose: str, *, is_user: bool) -> None:
+def _check_known(answers: Answers, which: str, *, is_user: bool) -> None:
     if is_user and not any(each["known"] for each in answers.nodes.values()):
-        raise StartError(f"there is no user and no connection {whose}; see: gateway users list")
+        raise StartError(f"there is no user and no connection {which}; see: gateway users list")

@@ -18,7 +18,7 @@ from gateway.config.settings import load_settings
 from gateway.core.local_socket import Data, LocalFailed, LocalTimeout, LocalUnavailable, ask, sockets_in
 from gateway.core.start_error import StartError
 
-WHO_SECONDS = 2.0
+IDENTITY_SECONDS = 2.0
 ANSWER_SECONDS = 6.0
 """More than the process that is asked waits for the other nodes."""
 
@@ -84,7 +84,7 @@ async def find(folder: Path) -> Processes:
     except PermissionError:
         raise StartError(f"cannot look into {folder}/run: run this as the gateway's user, or as root") from None
     found = Processes(folder)
-    answers = await asyncio.gather(*(_who(path) for path in paths))
+    answers = await asyncio.gather(*(_identified(path) for path in paths))
     for answer in answers:
         if isinstance(answer, Process):
             found.running.append(answer)
@@ -137,12 +137,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-async def _who(path: Path) -> Process | str:
+async def _identified(path: Path) -> Process | str:
     pid = path.stem.partition("-")[0]
     try:
-        found = await ask(path, "who", {}, timeout=WHO_SECONDS)
+        found = await ask(path, "identity", {}, timeout=IDENTITY_SECONDS)
     except LocalTimeout:
-        return f"process {pid} did not answer within {WHO_SECONDS:g} seconds; it may hang"
+        return f"process {pid} did not answer within {IDENTITY_SECONDS:g} seconds; it may hang"
     except LocalUnavailable as error:
         return f"process {pid}: {error}"
     return Process(path, found["node"], found["pid"], found["host"], found.get("supervisor"), found.get("worker"))

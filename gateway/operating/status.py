@@ -50,10 +50,10 @@ class StatusQuestions:
         self._state = state
         self._log_levels = log_levels
         self._identity = Identity(state.bus.node, state.clock.steady())
-        state.local_socket.serve("who", self._who)
+        state.local_socket.serve("identity", self._described)
         all_nodes.serve("status", Nothing, self._status)
 
-    async def _who(self, _: Data) -> Data:
+    async def _described(self, _: Data) -> Data:
         return self._identity.described()
 
     async def _status(self, _: Nothing) -> Data:

@@ -196,7 +196,7 @@ class Fuzzer:
     def _closed(self, payload: bytes) -> None:
         code = int.from_bytes(payload[:2]) if payload else 1005
         self._seen.codes[code] += 1
-        # A client's own code comes back, whatever it is.
+        # A client's own code comes back unchanged.
         if code not in RIGHT_CODES and code != 1008 and not 4000 <= code < 5000:
             self._fault(f"closed with {code} {payload[2:]!r}")
 

@@ -10,7 +10,7 @@ from gateway.config.proxies import TrustedProxies
 from gateway.config.unfit_secrets import is_guessable
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
-EVERYONE = ("203.0.113.7", "2001:db8::7")
+PUBLIC_ADDRESSES = ("203.0.113.7", "2001:db8::7")
 """Addresses of documents (RFC 5737, RFC 3849), which no proxy has."""
 
 HEARTBEAT_SECONDS = 55
@@ -97,7 +97,7 @@ def proxies(subject: Subject) -> Iterator[Finding]:
     """Check which proxies the gateway believes, and that the heartbeat is quicker than they are."""
     settings = subject.settings
     trusted = TrustedProxies(settings.trusted_proxies)
-    if any(map(trusted.trusts, EVERYONE)):
+    if any(map(trusted.trusts, PUBLIC_ADDRESSES)):
         yield problem(
             "every client may write its own address into X-Forwarded-For, and passes each limit",
             "GATEWAY_TRUSTED_PROXIES=…  # the addresses of the proxies alone",

@@ -49,13 +49,13 @@ def clock(subject: Subject) -> Iterator[Finding]:
         yield ok("the clock runs evenly")
 
 
-def clock_difference(ahead: float, whose: str) -> Iterator[Finding]:
+def clock_difference(ahead: float, owner: str) -> Iterator[Finding]:
     """Check how far another clock is ahead of this machine's."""
     if abs(ahead) >= CLOCK_WARNING_SECONDS:
         how = problem if abs(ahead) >= CLOCK_PROBLEM_SECONDS else warning
         direction = "ahead of" if ahead > 0 else "behind"
         yield how(
-            f"the clock of {whose} is {abs(ahead):.1f} s {direction} this machine's",
+            f"the clock of {owner} is {abs(ahead):.1f} s {direction} this machine's",
             "timedatectl set-ntp true  # on both",
         )
 

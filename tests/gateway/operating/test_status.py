@@ -120,7 +120,7 @@ async def test_a_stopped_process_is_named_within_seconds(served: Served) -> None
         served.process.send_signal(signal.SIGCONT)
     [path] = sockets_in(operator.data_dir)
     assert done.problem == f"process {path.stem} did not answer within 2 seconds; it may hang"
-    await until(lambda: ask(path, "who", {}, timeout=20))
+    await until(lambda: ask(path, "identity", {}, timeout=20))
     assert "ready" in await operator.succeed("status")
 
 
