@@ -11,6 +11,7 @@ so this includes the joins of the clients before.
 
 import asyncio
 import logging
+import math
 import secrets
 from collections import Counter, OrderedDict
 from typing import Protocol
@@ -180,7 +181,8 @@ class Newcomers:
             # More clients than the node can take in that time. They come in its later half, and some must go again.
             self._booked_until = now + MAX_AWAY_SECONDS
             seconds -= secrets.randbelow(1000) / 1000 * MAX_AWAY_SECONDS / 2
-        return round(1000 * seconds)
+        # A difference of two moments is inexact: what is beyond a microsecond is no part of the answer.
+        return math.ceil(round(1000 * seconds, 3))
 
     def _watch(self) -> None:
         if self._timer is None:
