@@ -3,6 +3,8 @@
 A hook's events are bounded in number: if its receiver is down for long, further events are dropped and counted. The
 number is the store's count of some seconds ago, and what this node has stored since. So the bound may be passed by what
 all nodes store in these seconds.
+
+The store's count has what was committed when it was taken. What this node has not committed by then is kept beside it.
 """
 
 import logging
@@ -38,6 +40,8 @@ class EventWriter:
         self._unseen: tuple[Hook, ...] = ()
         self._counted: Mapping[str, int] = {}
         self._since: Counter[str] = Counter()
+        """What this node has stored that the store's count may lack."""
+        self._uncommitted: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         """How many events were not stored, by hook, since the start of this process."""
         self._new: set[str] = set()
@@ -52,7 +56,7 @@ class EventWriter:
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Take over the store's numbers of events."""
-        self._counted, self._since = counts, Counter()
+        self._counted, self._since = counts, self._uncommitted.copy()
 
     def is_full(self, webhook: str) -> bool:
         """Return whether no more events of a hook are stored."""
@@ -67,6 +71,7 @@ class EventWriter:
             )
             return False
         self._since[webhook] += 1
+        self._uncommitted[webhook] += 1
         self._new.add(webhook)
         return True
 
@@ -83,6 +88,7 @@ class EventWriter:
 
     def committed(self) -> None:
         """Send what has been stored."""
+        self._uncommitted.clear()
         if self._new:
             new, self._new = self._new, set()
             self.on_stored(new)

@@ -89,6 +89,18 @@ def test_a_hook_with_too_many_events_gets_no_more_until_some_are_delivered() -> 
     assert writer.is_full("push")
 
 
+def test_events_that_are_not_committed_when_the_store_counts_are_counted_too() -> None:
+    writer = EventWriter(3)
+    writer.use([hook("message.stored")])
+    assert len(stored(writer, written(1), written(2))) == 2
+    writer.count({"push": 0})
+    assert len(stored(writer, written(3), written(4))) == 1
+    writer.committed()
+    assert writer.is_full("push")
+    writer.count({"push": 2})
+    assert not writer.is_full("push")
+
+
 def test_those_that_send_learn_of_new_events_once_they_are_durable() -> None:
     writer = EventWriter(0)
     woken: list[set[str]] = []
