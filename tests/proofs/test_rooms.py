@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import pytest
 
@@ -12,6 +11,7 @@ from proofs.rooms.order import Operation, Order
 from proofs.rooms.wanderer import Timed
 from proofs.view import Sightings, View
 from tests.support.network import HERE
+from tests.support.raw_server import pipe, raw_server
 
 WAIT = 10
 
@@ -66,23 +66,9 @@ class Echoing:
 
 @pytest.fixture
 async def echoing() -> AsyncIterator[Echoing]:
-    writers: list[asyncio.StreamWriter] = []
-
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        with suppress(ConnectionError):
-            while data := await reader.read(1000):
-                writer.write(data)
-
-    listener = await asyncio.start_server(echo, "127.0.0.1", 0)
     server = Echoing()
-    server.port = listener.sockets[0].getsockname()[1]
-    yield server
-    listener.close()
-    for writer in writers:
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
+    async with raw_server(pipe) as server.port:
+        yield server
 
 
 @pytest.mark.server

@@ -11,10 +11,10 @@ import pytest
 
 from gateway_client import Gap, Gateway, Lost, Overflowed, Position, Refused, Room, Times, connect
 from gateway_client.messages import ChatDeleted, ChatEdited, ChatMessage, JoinRoom, SendMessage
-from tests.clients.python.raw_server import raw_server
 from tests.clients.python.scripted import HASTY, Visit, client_of, scripted
 from tests.clients.python.test_nonsense import a_message
 from tests.support.client import App
+from tests.support.raw_server import raw_server
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.server

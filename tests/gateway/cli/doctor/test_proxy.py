@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from gateway.cli.doctor.subject import Subject
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.gateway.cli.doctor.conftest import bad, settings_for, worst
+from tests.support.raw_server import pass_both, raw_server
 
 Change = Callable[[bytes], bytes]
 
@@ -24,31 +25,19 @@ async def proxy(gateway: Gateway, change: Change, *, answers: bytes = b"") -> As
     """Run a proxy that changes the head of each request, or that answers all of them itself."""
     target = urlsplit(gateway.url)
 
-    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, OSError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            if answers:
-                writer.write(answers)
-                writer.close()
-                return
-            there, out = await asyncio.open_connection(target.hostname, target.port)
-            if b"upgrade:" not in head.lower():
-                head = head.replace(b"keep-alive", b"close").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-            out.write(change(head))
-            await asyncio.gather(pipe(reader, out), pipe(there, writer))
+        head = await reader.readuntil(b"\r\n\r\n")
+        if answers:
+            writer.write(answers)
+            return
+        there, out = await asyncio.open_connection(target.hostname, target.port)
+        if b"upgrade:" not in head.lower():
+            head = head.replace(b"keep-alive", b"close").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        out.write(change(head))
+        await pass_both(reader, writer, there, out)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
+    async with raw_server(serve) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def adding(line: bytes, *, without: bytes = b"\0") -> Change:

@@ -1,4 +1,4 @@
-"""A server of bytes, which leaves no connection behind."""
+"""A server of bytes, which leaves no connection behind, and what a proxy is made of."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,3 +30,25 @@ async def raw_server(handle: Handle) -> AsyncIterator[int]:
     for writer in tuple(writers):
         writer.transport.abort()
     await until(lambda: not writers)
+
+
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass bytes on until one end is gone, and then close the other."""
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def pass_both(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    to_reader: asyncio.StreamReader,
+    to_writer: asyncio.StreamWriter,
+) -> None:
+    """Pass bytes on in both directions until both ends are gone. What is open then is closed without a further word."""
+    try:
+        await asyncio.gather(pipe(reader, to_writer), pipe(to_reader, writer))
+    finally:
+        to_writer.transport.abort()
