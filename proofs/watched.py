@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.cli import main
+from proofs.objects import all_objects
 
 HURRIED = (
     ("gateway.rooms.retention", "SWEEP_SECONDS", 10),
@@ -39,10 +40,10 @@ def look() -> Inside:
     Garbage is collected first. The gateway lets some of it lie for a quarter of an hour, and that is no leak.
     """
     gc.collect()
-    found = gc.get_objects()
-    tasks = sum(1 for each in found if isinstance(each, asyncio.Task) and not each.done())
-    timers = sum(1 for each in found if type(each).__name__ == "TimerHandle" and not each.cancelled())
-    return Inside(tasks, timers, len(found))
+    with all_objects() as found:
+        tasks = sum(1 for each in found if isinstance(each, asyncio.Task) and not each.done())
+        timers = sum(1 for each in found if type(each).__name__ == "TimerHandle" and not each.cancelled())
+        return Inside(tasks, timers, len(found))
 
 
 def newest(file: Path) -> Inside | None:

@@ -19,6 +19,7 @@ from gateway.testing import Gateway, running_gateway, settings_for_tests
 from gateway.transport.outbox import Outbox
 from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND, SLICE_BYTES
 from gateway.transport.uvicorn.websocket import GatewayProtocol
+from proofs.objects import all_objects
 from tests.conftest import OwnGateway
 from tests.support.client import WAIT_SECONDS, App
 from tests.support.waiting import until
@@ -379,14 +380,15 @@ async def fill_the_socket(line: Wire, protocol: GatewayProtocol) -> None:
 
 def only(kind: type[Any]) -> Any:
     """Return the one object of a kind that belongs to a live connection of this test."""
-    found = [each for each in gc.get_objects() if type(each) is kind and not (each.disconnected or each.close_sent)]
-    (one,) = found
+    with all_objects() as found:
+        (one,) = [each for each in found if type(each) is kind and not (each.disconnected or each.close_sent)]
     return one
 
 
 def alive() -> int:
     """Return how many connections this process still remembers."""
-    return sum(isinstance(each, GatewayProtocol | Outbox) for each in gc.get_objects())
+    with all_objects() as found:
+        return sum(isinstance(each, GatewayProtocol | Outbox) for each in found)
 
 
 def open_files(gateway: Gateway) -> int:
