@@ -31,12 +31,13 @@ def metrics(state: GatewayState) -> Iterator[Metric]:
         ("generation",),
         (((generation,), pauses) for generation, pauses in garbage.pauses.items()),
     )
+    finished = dict(periodic.finished)
     now = time.monotonic()
     yield gauges(
         "work_age_seconds",
         "The time since regular work in the background was last done to its end.",
         ("loop",),
-        by_label({loop: now - done for loop, done in sorted(periodic.finished.items())}),
+        by_label({loop: now - done for loop, done in sorted(finished.items())}),
     )
     yield counters(
         "faults_contained",

@@ -110,8 +110,8 @@ async def test_the_process_shows_its_lag_and_its_regular_work(own_gateway: OwnGa
         await until(lambda: _at_least(app, "gateway_loop_lag_seconds_count", 2))
         found = await metrics_of(app)
         ages = {name: age for name, age in found.items() if name.startswith("gateway_work_age_seconds")}
-        assert 'gateway_work_age_seconds{loop="revocations"}' in ages
-        assert all(0 <= age < 60 for age in ages.values())
+        assert 0 <= ages['gateway_work_age_seconds{loop="revocations"}'] < 60
+        assert min(ages.values()) >= 0  # work of other gateways in this process may be hourly
         assert any(name.startswith("gateway_info{") and 'store="sqlite"' in name for name in found)
         assert 'gateway_gc_seconds_count{generation="0"}' in found
 
