@@ -596,7 +596,7 @@ async def test_a_client_id_may_be_used_again_after_24_hours(own_gateway: OwnGate
     gateway = own_gateway()
     async with App(gateway) as app:
         ids = []
-        for wait in (0, 23 * 3600, 3600 - 1, 2, 23 * 3600):
+        for wait in (0, 23 * 3600, 3600 - 60, 61, 23 * 3600):
             gateway.clock.ahead += wait
             async with app.in_room("alice", "lobby") as client:  # a token that has ended meanwhile
                 reply = await client.ask("chat.send", room="lobby", text="daily", client_id="c")
