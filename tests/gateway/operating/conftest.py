@@ -24,6 +24,7 @@ class Operator:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        self._begins_at = len(self._audit_log())
 
     async def run(self, *arguments: str, **variables: str) -> Result:
         """Run `gateway …` to its end."""
@@ -48,10 +49,21 @@ class Operator:
         nodes: list[dict[str, Any]] = json.loads(await self.succeed("status", "--json"))["nodes"]
         return nodes
 
-    def audited(self, event: str) -> list[dict[str, Any]]:
-        """Return the lines of the audit log about an event."""
-        lines = map(json.loads, (self.data_dir / "audit.log").read_text().splitlines())
+    async def audited(self, event: str, count: int = 1) -> list[dict[str, Any]]:
+        """Return what the audit log has of an event since this test began, once there are as many lines as this.
+
+        A thread writes them.
+        """
+        await until(lambda: len(self._audited(event)) >= count)
+        return self._audited(event)
+
+    def _audited(self, event: str) -> list[dict[str, Any]]:
+        lines = map(json.loads, self._audit_log()[self._begins_at :])
         return [line for line in lines if line["event"] == event]
+
+    def _audit_log(self) -> list[str]:
+        file = self.data_dir / "audit.log"
+        return file.read_text().splitlines() if file.exists() else []
 
 
 @pytest.fixture(scope="session")

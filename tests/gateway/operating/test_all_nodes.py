@@ -86,8 +86,8 @@ async def test_an_answer_that_lacks_a_number_hides_no_act_from_the_audit_log(
     )
     for name, data in asked:
         await ask(path, name, {**data, "only_here": True}, timeout=5)
-    assert operator.audited("kicked")[-1]["closed"] == 0
-    assert operator.audited("announced")[-1]["reached"] == 0
+    assert (await operator.audited("kicked"))[-1]["closed"] == 0
+    assert (await operator.audited("announced"))[-1]["reached"] == 0
 
 
 @pytest.mark.parametrize("name", ["status", "kick", "announce", "drain", "log-level", "restart", "tail"])

@@ -19,7 +19,7 @@ async def test_all_connections_of_all_nodes_hear_an_announcement(apps: list[App]
             data = await client.expect("announcement", sender="gateway:operator", text=text)
             assert data["sent_at"].startswith("20")
             await client.expect_nothing()
-    assert [line["reached"] for line in operator.audited("announced")] == [2]
+    assert [line["reached"] for line in await operator.audited("announced")] == [2]
 
 
 async def test_an_announcement_for_a_room_is_heard_there_only(apps: list[App], operator: Operator) -> None:

@@ -66,8 +66,8 @@ async def test_clients_leave_one_after_the_other_and_the_node_takes_no_newcomer(
         assert (await here.http.get("/readyz")).status_code == 200
         async with here.connect("leaver1"):
             pass
-    assert len(operator.audited("drained")) == 2
-    assert len(operator.audited("drain_undone")) == 1
+    assert len(await operator.audited("drained", 2)) == 2
+    assert len(await operator.audited("drain_undone")) == 1
 
 
 async def test_the_other_node_is_named_by_the_beginning_of_its_id(

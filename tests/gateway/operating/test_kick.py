@@ -33,7 +33,7 @@ async def test_all_connections_of_a_user_end_on_all_nodes_and_those_of_others_st
         await other.expect_nothing()
         async with here.connect("mallory") as again:  # the tokens stay good
             await again.expect_nothing()
-    [line] = operator.audited("kicked")
+    [line] = await operator.audited("kicked")
     assert (line["of_user"], line["closed"], line["user_agent"]) == ("mallory", 2, "gateway, run by root")
 
 

@@ -26,7 +26,7 @@ async def test_all_workers_are_replaced_and_named(tmp_path: Path, nodes: list[Ga
         assert {tuple(map(int, re.findall(r"\d+", line))) for line in lines} == {
             (before[worker], after[worker]) for worker in (0, 1)
         }
-        assert len(operator.audited("workers_replaced")) == 1
+        assert len(await operator.audited("workers_replaced")) == 1
         assert served.process.poll() is None
 
 

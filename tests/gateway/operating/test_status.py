@@ -138,7 +138,7 @@ async def test_log_levels_change_while_it_runs_and_go_back_by_themselves(served:
     assert done.problem.startswith("--logger: there is no logger gateway.chats; did you mean gateway.chat?")
     assert "expected one of critical, error" in (await operator.run("log-level", "loud")).problem
     assert "expected a duration" in (await operator.run("log-level", "info", "--for", "-1s")).problem
-    first, second, third = operator.audited("log_level_set")
+    first, second, third = await operator.audited("log_level_set", 3)
     assert (first["level"], second["logger"], second["seconds"], third["level"]) == (
         "debug",
         "gateway.chat",

@@ -63,6 +63,14 @@ async def tailing(operator: Operator, nodes: list[Gateway], *options: str) -> As
     finally:
         assert await asyncio.to_thread(tail.end) == 0, tail.output.text
     await until(lambda: not any(node.state.taps.is_open for node in nodes))
+    await operator.audited("tail_ended")
+
+
+async def the_tail(operator: Operator) -> list[dict[str, Any]]:
+    """Return what the audit log has of the begin and the end of the one tail of a test."""
+    [begun] = await operator.audited("tail_began")
+    [ended] = await operator.audited("tail_ended")
+    return [begun, ended]
 
 
 async def test_all_that_happens_on_all_nodes_is_shown_without_bodies(
@@ -104,7 +112,7 @@ async def test_all_that_happens_on_all_nodes_is_shown_without_bodies(
     assert "classified" not in tail.output.text
     assert token not in tail.output.text
     assert PASSWORD not in tail.output.text
-    begun, ended = (operator.audited(event)[-1] for event in ("tail_began", "tail_ended"))
+    begun, ended = await the_tail(operator)
     assert (begun["user_agent"], begun["bodies"]) == ("gateway, run by root", "hidden")
     assert ended["lines"] >= len(lines)
 
@@ -131,7 +139,7 @@ async def test_filters_and_bodies_are_what_was_asked_for_and_are_audited(
     assert "red \\u001b[31m alert" in text
     assert "\x1b" not in text
     assert "eyJ" not in text
-    line = operator.audited("tail_began")[-1]
+    line = (await operator.audited("tail_began"))[-1]
     kept = {name: line[name] for name in ("room", "of_user", "type", "bodies")}
     assert kept == {"room": "filtered", "of_user": "clara", "type": "chat.*", "bodies": "shown"}
 
@@ -182,7 +190,8 @@ async def test_a_slow_reader_loses_lines_with_a_count_and_slows_no_one(
     assert shown > 0
     await parts.aclose()
     await until(lambda: not any(node.state.taps.is_open for node in nodes))
-    assert operator.audited("tail_ended")[-1]["lost"] >= lost
+    _, ended = await the_tail(operator)
+    assert ended["lost"] >= lost
 
 
 async def test_what_waits_for_a_paused_reader_fits_into_one_part() -> None:
