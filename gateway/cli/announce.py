@@ -21,7 +21,7 @@ def announce(
     if room is not None and re.fullmatch(ROOM_NAME, room) is None:
         raise StartError("--room: expected the name of a room, such as lobby")
     # A second try after a lost answer would reach some clients twice.
-    answers = ask_nodes("announce", {"text": text, "room": room}, repeats=False)
+    answers = ask_nodes("announce", {"text": text, "room": room}, ["reached"], repeats=False)
     reached = sum(each["reached"] for each in answers.nodes.values())
     typer.echo(f"{counted(reached, 'connection')} got it" + ("" if room is None else f" in {room}"))
     end(answers.problems)

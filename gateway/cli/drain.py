@@ -13,6 +13,7 @@ from gateway.core.start_error import StartError
 from gateway.operating.draining import MAX_SECONDS
 
 LOOK_SECONDS = 0.5
+DRAIN_KEYS = ("concerned", "draining", "changed")
 MAX_WAIT_SECONDS = 24 * 3600.0
 
 
@@ -45,7 +46,7 @@ def drain(
 
 async def _drain(folder: Path, asked: Data, ids: list[str], *, everywhere: bool, seconds: float | None) -> None:
     nodes = None if everywhere else await (_named(folder, ids) if ids else _here(folder))
-    answers = await ask_all(folder, "drain", {**asked, "nodes": nodes})
+    answers = await ask_all(folder, "drain", {**asked, "nodes": nodes}, DRAIN_KEYS)
     concerned = {node for node, each in answers.nodes.items() if each["concerned"]}
     for node in sorted(concerned):
         typer.echo(_line(node, answers.nodes[node]))
@@ -64,7 +65,7 @@ async def _here(folder: Path) -> list[str]:
 
 
 async def _named(folder: Path, ids: list[str]) -> list[str]:
-    known = (await ask_all(folder, "status", {})).nodes
+    known = (await ask_all(folder, "status", {}, ())).nodes
     return [_match(typed, list(known)) for typed in ids]
 
 
@@ -80,10 +81,9 @@ def _line(node: str, answer: Data) -> str:
     if not answer["draining"]:
         return f"node {short(node)} takes newcomers" + (" again" if answer["changed"] else "")
     already = "" if answer["changed"] else " already"
-    within = in_words(max(1, round(answer["seconds"])))
-    return (
-        f"node {short(node)} drains{already}: {counted(answer['connections'], 'connection')} to leave within {within}"
-    )
+    within = in_words(max(1, round(answer.get("seconds", 0))))
+    left = counted(answer.get("connections", 0), "connection")
+    return f"node {short(node)} drains{already}: {left} to leave within {within}"
 
 
 async def _wait(folder: Path, nodes: set[str], seconds: float) -> list[str]:
@@ -92,7 +92,7 @@ async def _wait(folder: Path, nodes: set[str], seconds: float) -> list[str]:
     try:
         async with asyncio.timeout(seconds):
             while True:
-                left = await ask_all(folder, "status", {})
+                left = await ask_all(folder, "status", {}, ["now.connections"])
                 if not any(_connections(left, node) for node in nodes):
                     typer.echo("all connections have left")
                     return []

@@ -6,6 +6,7 @@ import typer
 
 from gateway.cli.durations import in_words, seconds_of
 from gateway.cli.processes import ask_nodes, counted, end
+from gateway.core.local_socket import Data
 from gateway.core.start_error import StartError
 from gateway.operating.log_levels import LEVELS, MAX_SECONDS
 
@@ -22,15 +23,19 @@ def log_level(
     if level not in LEVELS:
         raise StartError(f"LEVEL: expected one of {', '.join(LEVELS)}")
     seconds = None if for_ is None else seconds_of(for_, "--for", MAX_SECONDS)
-    answers = ask_nodes("log-level", {"level": level, "logger": logger, "seconds": seconds})
+    answers = ask_nodes("log-level", {"level": level, "logger": logger, "seconds": seconds}, ["is_set"])
     is_set = [each for each in answers.nodes.values() if each["is_set"]]
     if not is_set and answers.nodes:
-        like = sorted({name for each in answers.nodes.values() for name in each["like"]})
+        like = sorted({name for each in answers.nodes.values() for name in each.get("like", ())})
         raise StartError(
             f"--logger: there is no logger {logger}" + (f"; did you mean {', '.join(like)}?" if like else "")
         )
-    for before, now in sorted({(each["before"], each["now"]) for each in is_set}):
+    for before, now in sorted({_change(each) for each in is_set}):
         span = "" if seconds is None or level == "reset" else f", for {in_words(seconds)}"
-        on = sum((each["before"], each["now"]) == (before, now) for each in is_set)
+        on = sum(_change(each) == (before, now) for each in is_set)
         typer.echo(f"{logger or 'all loggers'}: {before} → {now}{span}, on {counted(on, 'node')}")
     end(answers.problems)
+
+
+def _change(answer: Data) -> tuple[str, str]:
+    return str(answer.get("before", "?")), str(answer.get("now", "?"))

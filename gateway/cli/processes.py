@@ -2,11 +2,14 @@
 
 The commands find the folder as the gateway does, through `GATEWAY_DATA_DIR`. A process that the bus does not reach is
 asked by itself, so these commands work without a bus, and while it is down.
+
+A node of another version may answer otherwise. Where a command names what an answer must have, an answer without it is
+a problem in words.
 """
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,9 +62,9 @@ class Answers:
     problems: list[str] = field(default_factory=list)
 
 
-def ask_nodes(name: str, data: Data, *, repeats: bool = True) -> Answers:
+def ask_nodes(name: str, data: Data, needed: Collection[str], *, repeats: bool = True) -> Answers:
     """Ask all nodes, and return their answers, or raise `StartError`. Without `repeats`, no node is asked twice."""
-    return run(ask_all(data_folder(), name, data, repeats=repeats))
+    return run(ask_all(data_folder(), name, data, needed, repeats=repeats))
 
 
 def data_folder() -> Path:
@@ -93,8 +96,11 @@ async def find(folder: Path) -> Processes:
     return found
 
 
-async def ask_all(folder: Path, name: str, data: Data, *, repeats: bool = True) -> Answers:
-    """Ask all nodes through the first process that answers, and each process that it does not reach."""
+async def ask_all(folder: Path, name: str, data: Data, needed: Collection[str], *, repeats: bool = True) -> Answers:
+    """Ask all nodes through the first process that answers, and each process that it does not reach.
+
+    `needed` has the keys that the answer of a node must have, such as `draining` or `now.connections`.
+    """
     found = await find(folder)
     found.check()
     answers = Answers(problems=found.silent)
@@ -115,7 +121,24 @@ async def ask_all(folder: Path, name: str, data: Data, *, repeats: bool = True) 
         answers.nodes |= answer["nodes"]
         missing |= set(answer["missing"])
     answers.problems += [f"node {short(node)} did not answer" for node in sorted(missing - answers.nodes.keys())]
+    for node, lacking in sorted(_lacking(answers.nodes, needed).items()):
+        del answers.nodes[node]
+        answers.problems.append(f"node {short(node)} is of another version: its answer lacks {', '.join(lacking)}")
     return answers
+
+
+def _lacking(nodes: dict[str, Data], needed: Collection[str]) -> dict[str, list[str]]:
+    """Return what the answers lack, by node."""
+    found = {node: [place for place in needed if not _has(answer, place)] for node, answer in nodes.items()}
+    return {node: lacking for node, lacking in found.items() if lacking}
+
+
+def _has(answer: Any, place: str) -> bool:
+    for key in place.split("."):
+        if not isinstance(answer, dict) or key not in answer:
+            return False
+        answer = answer[key]
+    return True
 
 
 def end(problems: Iterable[str]) -> None:

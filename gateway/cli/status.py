@@ -24,6 +24,14 @@ LOOK_SECONDS = 1.0
 
 RATES = ("messages", "deliveries", "errors", "bus_published", "bus_received", "connections_ended", "newcomers_refused")
 
+NEEDED = (
+    *("host", "pid", "version", "uptime_seconds", "draining", "hooks", "routes", "log_levels"),
+    *(f"now.{name}" for name in ("connections", "rooms_heard", "writes_waiting", "newcomers_waiting", "memory_bytes")),
+    *(f"since_start.{name}" for name in RATES),
+    *("store", "health.store", "bus", "health.bus", "health.status"),
+)
+"""What the answer of a node must have."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -49,7 +57,7 @@ def status(
 ) -> None:
     """Show all nodes: connections, rooms, rates, and how the store, the bus, hooks and routes are.
 
-    The exit status is 1 if a node does not answer or cannot serve.
+    The exit status is 1 if a node does not answer or cannot serve, or if all of them drain.
     """
     folder = data_folder()
     if not watch:
@@ -95,7 +103,7 @@ async def _looks(folder: Path, *, lasting: bool = False) -> AsyncIterator[Look]:
     looked_at = time.monotonic()
     while True:
         try:
-            answers = await ask_all(folder, "status", {})
+            answers = await ask_all(folder, "status", {}, NEEDED)
         except (StartError, LocalUnavailable) as error:
             if not lasting or not before:
                 raise
@@ -203,6 +211,8 @@ def _state(each: Data) -> str:
 
 
 def _unready(look: Look) -> list[str]:
+    if look.nodes and all(each["draining"] for each in look.nodes.values()):
+        return ["no node takes newcomers: all of them drain"]
     return [f"node {short(node)} is {_state(each)}" for node, each in look.nodes.items() if _state(each) == "not ready"]
 
 

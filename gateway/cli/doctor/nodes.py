@@ -18,7 +18,7 @@ async def nodes(subject: Subject) -> AsyncIterator[Finding]:
         yield ok("no gateway runs from this data folder now")
         return
     try:
-        answers = await ask_all(folder, "status", {})
+        answers = await ask_all(folder, "status", {}, ())
     except LocalUnavailable as error:
         yield problem(f"the gateway that runs here does not answer: {error}", "gateway status  # and its log")
         return

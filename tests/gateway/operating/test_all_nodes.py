@@ -90,6 +90,37 @@ async def test_an_answer_that_lacks_a_number_hides_no_act_from_the_audit_log(
     assert (await operator.audited("announced"))[-1]["reached"] == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "lacking"),
+    [
+        (["kick", "--address", "192.0.2.1"], "closed, ended, known"),
+        (["announce", "hello"], "reached"),
+        (["drain", "--undo"], "concerned, draining, changed"),
+        (["log-level", "reset"], "is_set"),
+        (["status"], "pid, uptime_seconds, draining, "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+async def test_a_node_of_another_version_that_answers_otherwise_is_named(
+    apps: list[App],
+    operator: Operator,
+    nodes: list[Gateway],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    lacking: str,
+) -> None:
+    async def answer(*_: object) -> dict[str, Any]:
+        return {"version": "9.0", "host": "far"}
+
+    assert apps  # the nodes know each other
+    other = nodes[1].state.node_calls
+    monkeypatch.setitem(other._handlers, f"operator.{arguments[0]}", answer)
+    done = await operator.run(*arguments)
+    assert done.status == 1
+    shown = done.out + done.err  # the table of the status has it among its lines
+    assert f"node {other.own_id[:8]} is of another version: its answer lacks {lacking}" in shown
+
+
 @pytest.mark.parametrize("name", ["status", "kick", "announce", "drain", "log-level", "restart", "tail"])
 async def test_hostile_data_is_refused_in_words(nodes: list[Gateway], name: str) -> None:
     path = nodes[0].state.local_socket.path
