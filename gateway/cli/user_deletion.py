@@ -20,16 +20,20 @@ from gateway.store.engine import Database
 from gateway.store.users import UserRow
 
 WORDS = {
-    "sessions": "sessions with their refresh tokens",
-    "tickets": "tickets",
-    "groups": "memberships of groups",
-    "rooms": "memberships of rooms, with their read marks",
-    "owned_rooms": "of these as an owner: the next member becomes it",
-    "direct_rooms": "direct rooms, with all of their messages",
-    "invitations": "invitations",
-    "messages": "messages",
-    "events": "events that wait for hooks",
+    "sessions": ("session with its refresh tokens", "sessions with their refresh tokens"),
+    "tickets": ("ticket", "tickets"),
+    "groups": ("membership of a group", "memberships of groups"),
+    "rooms": ("membership of a room, with its read mark", "memberships of rooms, with their read marks"),
+    "owned_rooms": (
+        "of these as an owner: the next member becomes it",
+        "of these as an owner: the next member becomes it",
+    ),
+    "direct_rooms": ("direct room, with all of its messages", "direct rooms, with all of their messages"),
+    "invitations": ("invitation", "invitations"),
+    "messages": ("message", "messages"),
+    "events": ("event that waits for hooks", "events that wait for hooks"),
 }
+"""What is counted: one of it, and several."""
 
 _OUTCOMES = {
     Messages.KEEP: "they stay, with the user's name",
@@ -120,11 +124,13 @@ def _confirm(name: str, messages: Messages) -> None:
 
 def _print(deleted: Deleted, messages: Messages) -> None:
     for what, count in deleted.counts().items():
+        one, several = WORDS[what]
+        line = f"{count:>9} {one if count == 1 else several}"
         if what == "messages":
             if messages is not Messages.KEEP or count:
-                typer.echo(f"{count:>9} {WORDS[what]}: {_OUTCOMES[messages]}")
+                typer.echo(f"{line}: {_OUTCOMES[messages]}")
         elif count:
-            typer.echo(f"{count:>9} {WORDS[what]}")
+            typer.echo(line)
 
 
 class _Progress:

@@ -214,7 +214,7 @@ async def test_messages_may_be_kept_with_the_name_and_be_anonymised_later(
         refused = await delete(alice, "--messages", "keep", "--free-name", "--yes")
         assert refused.problem.startswith("--free-name: messages that are kept need the name")
         again = await delete(alice, "--messages", "anonymise", "--yes")
-        assert "1 messages: a name that leads back" in again.out
+        assert "1 message: a name that leads back" in again.out
         assert (await of_bob.until(type="room.deleted"))["data"] == {"room": direct}
         await of_bob.expect("chat.edited", text="for ever")
         assert all(STAND_IN.fullmatch(message["sender"]) for message in await history(of_bob, room))
@@ -263,9 +263,9 @@ async def test_a_dry_run_counts_and_changes_nothing(
         ):
             seen = await delete(alice, "--messages", messages, "--dry-run")
             assert seen.status == 0
-            assert "1 sessions" in seen.out
-            assert "1 memberships of groups" in seen.out
-            assert "1 memberships of rooms" in seen.out
+            assert "1 session with its refresh tokens\n" in seen.out
+            assert "1 membership of a group\n" in seen.out
+            assert "1 membership of a room, " in seen.out
             assert f"3 messages: {words}" in seen.out
             assert seen.out.endswith("nothing is deleted; leave out --dry-run to delete it\n")
         assert dumped(folder) == before
