@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.cli.printable import printable
-from gateway.cli.processes import Process, data_folder, find, run, short
+from gateway.cli.processes import Process, counted, data_folder, find, run, short
 from gateway.core.local_socket import Data, LocalFailed, LocalUnavailable, stream
 from gateway.core.start_error import StartError
 from schemas.names import normalized_user_name
@@ -62,11 +62,13 @@ class _Printer:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._console = Console(highlight=False, soft_wrap=True)
-        self.nodes: set[str] = set()
+        self._nodes: set[str] = set()
 
     def print(self, part: Data) -> None:
         """Print the lines of a part, and how many were lost."""
-        self.nodes.update(part["nodes"])
+        if not self._nodes and part["nodes"] and not self._as_json:
+            self.notify(f"shows what passes through {counted(len(part['nodes']), 'node')} from now on")
+        self._nodes.update(part["nodes"])
         lines = part["lines"] + ([{"what": "lost", "lines": part["lost"]}] if part["lost"] else [])
         if not lines:
             return
@@ -84,7 +86,7 @@ class _Printer:
     def _text(self, line: dict[str, Any]) -> Text:
         what = str(line.get("what", ""))
         text = Text(f"{_time(line.get('at'))}  ", style="dim")
-        if len(self.nodes) > 1:
+        if len(self._nodes) > 1:
             text.append(f"{short(str(line.get('node', ''))):8}  ", style="dim")
         text.append(f"{printable(what):10} ", style=_STYLES.get(what, "magenta"))
         text.append(f"{printable(str(line.get('type', ''))):16} ", style="bold not dim")
