@@ -15,6 +15,7 @@ commands. `store` opens the store for one command, and `live_log` the log of roo
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pkgutil import resolve_name
 from typing import Annotated, Any
@@ -110,6 +111,7 @@ def gateway(
 def main() -> None:
     """Run the command. Print what the operator must correct in plain lines, and exit with 1."""
     _heed_sigterm()
+    _survive_sigusr1()
     collect_nothing_yet()
     try:
         app()
@@ -123,3 +125,9 @@ def _heed_sigterm() -> None:
     """End at SIGTERM also as the first process of a container. Without a handler, that one would never see it."""
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
+def _survive_sigusr1() -> None:
+    """Ignore SIGUSR1 until `gateway serve` heeds it. By default, it would end a gateway that still starts."""
+    if threading.current_thread() is threading.main_thread():  # no other thread may set a handler
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)

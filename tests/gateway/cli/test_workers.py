@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,11 +18,12 @@ from urllib.request import urlopen
 import pytest
 
 from gateway.testing import Gateway
-from tests.gateway.cli.command import WAIT_SECONDS, Served, serving
+from tests.gateway.cli.command import WAIT_SECONDS, Output, Served, environment, serving, started
 from tests.gateway.cli.conftest import RunHere
 from tests.support.client import App, ChatClient
 from tests.support.lacking import lacking
 from tests.support.valkey import running_valkey
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.server
 
@@ -172,6 +174,34 @@ def test_a_process_that_serves_alone_says_that_it_cannot_be_replaced(tmp_path: P
         with urlopen(f"{served.url}/healthz", timeout=WAIT_SECONDS) as answer:
             assert answer.status == 200
         assert served.stop() == 0
+
+
+async def test_a_gateway_that_still_starts_outlives_sigusr1(tmp_path: Path) -> None:
+    process = started(
+        *("serve", "--port", "0"),
+        forks=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+    )
+    assert process.stdout is not None
+    output = Output(process.stdout)
+    try:
+        await until(lambda: outlives(process.pid, signal.SIGUSR1))
+        process.send_signal(signal.SIGUSR1)
+        await asyncio.to_thread(output.expect, "Terminal")
+    finally:
+        process.kill()
+        process.wait(WAIT_SECONDS)
+        output.close()
+
+
+def outlives(pid: int, number: signal.Signals) -> bool:
+    """Return whether a process ignores a signal, or has a handler for it."""
+    masks = re.findall(r"Sig(?:Ign|Cgt):\t(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
 def runs(pid: int) -> bool:
