@@ -192,10 +192,12 @@ def shown(body: bytes) -> str:
 
 
 # A value ends with its quotation mark, or where the text was cut, and one with parts hides all the rest. The search
-# begins at the word, and not at the mark before it: a body of many marks would take milliseconds.
+# begins at the word, and not at the mark before it: a body of many marks would take milliseconds. JSON within a text
+# has backslashes before its marks, and all the rest of the text is hidden.
 _SECRETS = re.compile(
-    r'((?:token|password|passwd|secret|authorization|credential|api[-_]?key|cookie|ticket)[^"\\]{0,64}"\s*:\s*)'
-    r'(?:"(?:[^"\\]|\\.)*"?|[\[{].*|[^,}\]"\s]+)',
+    r"((?:token|password|passwd|secret|authorization|credential|api[-_]?key|cookie|ticket)"
+    r'[^"\\]{0,64}\\{0,15}"\s*:\s*)'
+    r'(?:\\{0,15}"(?:[^"\\]|\\.)*"?|[\[{].*|[^,}\]"\s]+)',
     re.IGNORECASE | re.DOTALL,
 )
 _TOKENS = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,4}|\bgw[rk]_[\w-]+|\bbearer[ .]+[^\s\"\\]+", re.IGNORECASE)

@@ -86,6 +86,9 @@ def test_no_operator_can_open_any_number() -> None:
         '{"tokens":["SECRET","SECRET"],"x":1}',
         '{"credential": {"a":{"b":"SECRET"}}}',
         '{"cookie":"SECRET; SECRET"}',
+        '{"text":"{\\"password\\":\\"SECRET\\"}"}',
+        '{"text":"{\\"pin_token\\" : 12345SECRET}"}',
+        '{"text":"\\"{\\\\\\"secret\\\\\\":\\\\\\"SECRET\\\\\\"}\\""}',
     ],
 )
 def test_no_credential_is_shown(secret: str) -> None:
