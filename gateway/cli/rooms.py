@@ -133,7 +133,8 @@ def _described(room: RoomRow) -> dict[str, Any]:
 
 
 def _print_json(found: dict[str, Any]) -> None:
-    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    lines = json.dumps(found, ensure_ascii=False, indent=2).split("\n")
+    typer.echo("\n".join(map(printable, lines)))
 
 
 def _print_table(found: list[RoomRow]) -> None:

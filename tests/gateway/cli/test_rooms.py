@@ -92,8 +92,12 @@ async def test_rooms_are_listed_in_pages_and_shown_with_their_members(
 async def test_no_title_breaks_the_table_or_commands_the_terminal(
     app: App, alice: str, room: str, rooms: Rooms
 ) -> None:
+    title = "[/] [red]:bomb:\x1b]0;owned\x07\x9b\u202e"
     async with app.connect(alice) as client:
-        await client.ask("room.create", room=room, title="[/] [red]:bomb:\x1b]0;owned\x07")
+        await client.ask("room.create", room=room, title=title)
+    as_json = await rooms("show", room, "--json")
+    assert all(line.isprintable() for line in as_json.out.split("\n"))
+    assert json.loads(as_json.out)["title"] == title
     for shown in (await rooms("list", "--limit", "1000"), await rooms("show", room)):
         assert shown.status == 0
         assert "\x1b" not in shown.out
