@@ -24,7 +24,7 @@ from gateway.rooms.message_changes import Disown
 from gateway.rooms.removal import RoomRemover
 from gateway.rooms.sent_messages import messages_of
 from gateway.store import deleted_users, rooms
-from gateway.store.deleted_users import RoomOf, Successor
+from gateway.store.deleted_users import Holdings, RoomOf, Successor
 from gateway.store.engine import Database
 from gateway.store.messages import message_id
 from gateway.store.senders import MessageKey
@@ -86,12 +86,7 @@ class UserDeletion:
 
     async def foresee(self, user: UserRow) -> Deleted:
         """Return what a deletion would do, without any change."""
-        held = await self.database.query(partial(deleted_users.holdings, user_id=user.id))
-        found = Deleted(**asdict(held))
-        if self.messages is Messages.KEEP:
-            found.direct_rooms = 0
-        else:
-            found.rooms -= held.direct_rooms
+        found = Deleted(**asdict(await self._holdings_of(user)))
         async for keys in self._messages_of({user.id}):
             found.messages += len(keys)
             self.on_progress(found)
@@ -101,7 +96,7 @@ class UserDeletion:
         """Delete a user, or the rest of one. Raise `Unavailable`, after which another run goes on."""
         if self.frees_name and self.messages is Messages.KEEP:
             raise Conflict("messages that are kept need the name of their sender")
-        held = await self.database.query(partial(deleted_users.holdings, user_id=user.id))
+        held = await self._holdings_of(user)
         done = Deleted(sessions=held.sessions, tickets=held.tickets, groups=held.groups, invitations=held.invitations)
         done.owned_rooms = held.owned_rooms
         await self._end_account(user)
@@ -115,6 +110,10 @@ class UserDeletion:
             pass
         await self.database.transact(partial(self._finish, user.id))
         return done
+
+    async def _holdings_of(self, user: UserRow) -> Holdings:
+        keeps_direct = self.messages is Messages.KEEP
+        return await self.database.query(partial(deleted_users.holdings, user_id=user.id, keeps_direct=keeps_direct))
 
     async def _end_account(self, user: UserRow) -> None:
         if user.deleted_at is None:

@@ -78,8 +78,11 @@ def is_last_admin(connection: Connection, user: UserRow) -> bool:
     return not any(ADMIN in scopes.split() for scopes in connection.execute(query).scalars())
 
 
-def holdings(connection: Connection, user_id: str) -> Holdings:
-    """Count what the store has about a user, apart from messages."""
+def holdings(connection: Connection, user_id: str, *, keeps_direct: bool) -> Holdings:
+    """Count what the store has about a user, apart from messages.
+
+    Direct rooms that are kept are left like others. Otherwise they count apart, also those with an invitation alone.
+    """
 
     def count(query: Select[Any]) -> int:
         found: int = connection.execute(query).scalar_one()
@@ -89,15 +92,17 @@ def holdings(connection: Connection, user_id: str) -> Holdings:
         count(select(func.count()).select_from(table).where(table.c.user_id == user_id)) for table in _OWN_TABLES
     )
     there = rooms.c.removed_at.is_(None), memberships.c.user_id == user_id
+    left = there if keeps_direct else (*there, ~rooms.c.direct)
+    direct_rooms = 0 if keeps_direct else count(_rooms_of(user_id, func.count()).where(rooms.c.direct))
     member = select(func.count()).select_from(memberships).join(rooms, rooms.c.id == memberships.c.room_id)
     invited = or_(invitations.c.user_id == user_id, invitations.c.inviter_id == user_id)
     return Holdings(
         sessions=sessions,
         tickets=tickets_,
         groups=groups,
-        rooms=count(member.where(*there)),
+        rooms=count(member.where(*left)),
         owned_rooms=count(member.where(*there, memberships.c.role == "owner")),
-        direct_rooms=count(_rooms_of(user_id, func.count()).where(rooms.c.direct)),
+        direct_rooms=direct_rooms,
         invitations=count(select(func.count()).select_from(invitations).where(invited)),
     )
 

@@ -255,6 +255,8 @@ async def test_a_dry_run_counts_and_changes_nothing(
         await say_all(of_alice, of_bob, room)
         await transact(gateway, lambda at: groups.set_rights(at, f"g-{room}", RoomRights.parse({room: ["join"]})))
         await transact(gateway, partial(_join_group, name=alice, group=f"g-{room}"))
+        await of_bob.ask("direct.open", user=alice)  # of which alice is no member yet
+        await of_alice.expect("room.invited")
         before = dumped(folder)
         for messages, words in (
             ("keep", "they stay"),
