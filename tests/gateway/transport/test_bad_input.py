@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from gateway.chat.websocket import GatewayWebSocket
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from gateway.transport.outbox import Outbox
 from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND, SLICE_BYTES
@@ -330,6 +331,15 @@ async def test_a_client_may_ping_often_and_fragment_a_lot(line: Wire) -> None:
         b"".join(frame(piece, CONTINUATION if at else TEXT, fin=at == last) for at, piece in enumerate(pieces))
     )
     await line.echoed(1)
+
+
+async def test_a_connection_keeps_no_large_dictionary(app: App, alice: str) -> None:
+    """One with more than 30 names has 1.5 KB: a new attribute of uvicorn needs its slot."""
+    async with wire(app, alice):
+        protocol = only(GatewayProtocol)
+        assert set(vars(protocol)) <= {"request", "response"}
+        with all_objects() as found:
+            assert all(len(vars(each)) <= 10 for each in found if type(each) is GatewayWebSocket)
 
 
 async def test_pongs_do_not_pile_up_for_a_client_that_does_not_read(app: App, alice: str) -> None:
