@@ -59,7 +59,8 @@ class Proxy:
             yield ChatClient(ws)
 
     def logged(self) -> str:
-        return "".join(file.read_text() for file in self.folder.glob("*.log"))
+        """Return the log files, and what the proxy has printed."""
+        return "".join(file.read_text() for file in (*self.folder.glob("*.log"), self.folder / "output"))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def deployed(
         tls = f"tls {certificate}/fullchain.pem {certificate}/privkey.pem"
         changes |= {
             "{$SITE:gateway.example.com} {": f"https://localhost:{port} {{\n\t{tls}",
-            "{\n\tservers": "{\n\tadmin off\n\tauto_https disable_redirects\n\tservers",
+            "\tservers {": "\tadmin off\n\tauto_https disable_redirects\n\tservers {",
         }
         command = [binary, "run", "--adapter", "caddyfile", "--config", str(configuration)]
     text = _changed(file.read_text(), changes | (more_changes or {}))
@@ -252,6 +253,34 @@ async def test_no_credential_is_in_a_log_of_the_proxy(proxy: Proxy, gateway: Gat
     for secret in (token, ticket, PASSWORD, key):
         assert secret not in proxy.logged()
         assert secret[-20:] not in proxy.logged()
+
+
+NO_NODE: dict[str, tuple[str, dict[str, str]]] = {
+    "nginx": ("nginx", {}),
+    "caddy": ("caddy", {"lb_try_duration 5s": "lb_try_duration 100ms"}),
+}
+
+
+@pytest.mark.parametrize("case", NO_NODE)
+async def test_no_credential_is_in_a_log_of_the_proxy_when_no_node_answers(
+    case: str, gateway: Gateway, certificate: Path, tmp_path: Path
+) -> None:
+    name, changes = NO_NODE[case]
+    with deployed(name, gateway, free_port(), tmp_path, certificate, changes) as proxy:
+        async with proxy.client() as http:
+            for path, headers in (
+                ("/ws/chat?token=SECRET", {}),
+                ("/ws/chat?ticket=SECRET", {}),
+                ("/ws/chat", {"Sec-WebSocket-Protocol": "bearer.SECRET"}),
+                ("/ws/chat", {"Authorization": "Bearer SECRET"}),
+                ("/ws/chat", {"Cookie": "session=SECRET"}),
+                ("/hook/SECRET", {}),
+                ("/nothing/here", {}),
+            ):
+                assert (await http.get(path, headers=headers)).status_code in {502, 503}
+        await until(lambda: "/nothing/here" in proxy.logged())
+        assert ("http.log.error" in proxy.logged()) == (name == "caddy")
+        assert "SECRET" not in proxy.logged()
 
 
 async def test_the_address_that_a_client_claims_is_not_believed(proxy: Proxy) -> None:
