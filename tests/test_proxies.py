@@ -255,8 +255,10 @@ async def test_no_credential_is_in_a_log_of_the_proxy(proxy: Proxy, gateway: Gat
         assert secret[-20:] not in proxy.logged()
 
 
+# To nginx, a node that refuses is an `error`. A socket that is not there is `crit`, as is a machine without free ports.
 NO_NODE: dict[str, tuple[str, dict[str, str]]] = {
     "nginx": ("nginx", {}),
+    "nginx, in a worse way": ("nginx", {"127.0.0.1:8001": "unix:/nowhere/at/all"}),
     "caddy": ("caddy", {"lb_try_duration 5s": "lb_try_duration 100ms"}),
 }
 
