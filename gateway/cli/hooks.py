@@ -47,10 +47,12 @@ def list_hooks() -> None:
     # Nothing is cut off on a narrow terminal: an operator reads the reason of a failure here.
     fold, whole = partial(Column, overflow="fold"), partial(Column, no_wrap=True)
     table = Table(whole("hook"), fold("state"), "waiting", "parked", fold("oldest"), fold("last failure"))
+    now = milliseconds(SystemClock())
     for name in names:
         row, count = rows.get(name, WebhookRow(name)), figures.get(name, Figures())
         state = _state(row, is_in_file=in_file is None or name in in_file)
-        oldest = "" if count.oldest_at is None else _time(count.oldest_at)
+        # A time in the future is that of an event which is not due.
+        oldest = "" if count.oldest_at is None or count.oldest_at > now else _time(count.oldest_at)
         failure = "" if row.failed_at is None else f"{_time(row.failed_at)} {printable(str(row.last_error))}"
         table.add_row(name, state, str(count.waiting), str(count.parked), oldest, failure)
     print_table(table)

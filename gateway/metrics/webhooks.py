@@ -25,7 +25,7 @@ def metrics(state: GatewayState) -> Iterator[Metric]:
     now = milliseconds(state.clock)
     yield gauges(
         "hook_oldest_seconds",
-        "The age of the oldest event that waits, by hook; 0 without one.",
+        "How long the oldest event has waited for its receiver, by hook; 0 without one.",
         ("hook",),
         (
             ((name,), 0 if hook.oldest_at is None else max(0.0, (now - hook.oldest_at) / 1000))

@@ -97,7 +97,7 @@ class Figures:
     waiting: int = 0
     parked: int = 0
     oldest_at: int | None = None
-    """When the oldest waiting event was stored."""
+    """Since when the oldest waiting event waits for its receiver. If all wait for their own time, this is the first."""
 
 
 def _add(database: str) -> Sql:
@@ -229,7 +229,9 @@ def _change(statement: Statement, events: Sequence[WaitingEvent], **values: int 
 def figures(connection: Connection) -> dict[str, Figures]:
     """Count the events of all hooks."""
     parked = outgoing_events.c.parked_at.is_not(None)
-    counts = func.count(), func.count(case((parked, 1))), func.min(case((~parked, outgoing_events.c.created_at)))
+    # What is made when it is due is not late before that.
+    since = case((outgoing_events.c.offset.is_(None), outgoing_events.c.created_at), else_=outgoing_events.c.due_at)
+    counts = func.count(), func.count(case((parked, 1))), func.min(case((~parked, since)))
     query = select(outgoing_events.c.webhook, *counts).group_by(outgoing_events.c.webhook)
     return {name: Figures(count - parked, parked, oldest) for name, count, parked, oldest in connection.execute(query)}
 

@@ -49,7 +49,7 @@ class HookState:
     waiting: int
     parked: int
     oldest_at: int | None
-    """When the oldest waiting event was stored, in milliseconds since 1970."""
+    """Since when the oldest waiting event waits, as in `Figures`. It may be in the future."""
     is_disabled: bool
     is_full: bool
     outcomes: dict[str, int]

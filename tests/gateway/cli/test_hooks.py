@@ -90,6 +90,19 @@ async def _is_disabled(app: App) -> bool:
     return bool((await app.http.get("/readyz")).json()["hooks"] == "degraded")
 
 
+async def test_an_event_that_is_not_due_waits_and_is_not_the_oldest(
+    tmp_path: Path, receiver: Receiver, run_here: RunHere
+) -> None:
+    shell = Shell(tmp_path, receiver, run_here)
+    file = (tmp_path / "routes.toml").read_text()
+    (tmp_path / "routes.toml").write_text(file.replace("message.stored", "message.unseen") + "unseen_seconds = 3600\n")
+    with serving(tmp_path, **shell.variables) as served:
+        async with App(cast(Gateway, served)) as app, app.in_room("alice", "lobby") as alice:
+            await alice.say("lobby", "hello")
+            _, _, waiting, _, oldest, _ = await shell.row("push")
+    assert (waiting, oldest) == ("1", "")
+
+
 async def test_a_hook_is_tried_without_a_gateway_that_runs(
     tmp_path: Path, receiver: Receiver, run_here: RunHere
 ) -> None:

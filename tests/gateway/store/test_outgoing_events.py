@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert
 
 from gateway.store import outgoing_events, webhooks
 from gateway.store.engine import Database
-from gateway.store.outgoing_events import Failure, NewEvent, WaitingEvent
+from gateway.store.outgoing_events import Failure, Figures, NewEvent, WaitingEvent
 from gateway.store.postgresql import Postgresql
 from gateway.store.prepared import Statement, items_of
 from gateway.store.tables import outgoing_events as table
@@ -55,6 +55,14 @@ async def test_events_are_read_in_the_order_in_which_they_were_stored_without_he
     ready, later = in_order(await due(database))
     assert ids(ready) == ["msg_1", "msg_2", "msg_3"]  # 5 comes after 4, which has its time still before it
     assert [(each.event_id, until) for each, until in later] == [("msg_5", 11)]
+
+
+async def test_an_event_for_later_is_old_from_the_time_when_it_is_due(database: Database) -> None:
+    await database.run_script(outgoing_events.add([event(1, due_at=9_000, offset=1), event(2, due_at=7_000, offset=2)]))
+    assert (await database.query(outgoing_events.figures))["push"] == Figures(waiting=2, oldest_at=7_000)
+    # One that has failed is due later as well, and has waited since it was stored.
+    await database.run_script(outgoing_events.add([event(3, due_at=8_000)]))
+    assert (await database.query(outgoing_events.figures))["push"] == Figures(waiting=3, oldest_at=0)
 
 
 async def test_what_comes_after_a_failed_event_waits_as_long_as_it_does(database: Database) -> None:

@@ -11,6 +11,7 @@ from gateway.webhooks.unseen import page_id
 from tests.conftest import OwnGateway
 from tests.gateway.webhooks.conftest import figures_of, is_empty
 from tests.support.client import App, ChatClient, Frame
+from tests.support.metrics import metrics_of
 from tests.support.receivers import Receiver, use_hooks
 from tests.support.users import add_users
 from tests.support.waiting import until
@@ -51,6 +52,22 @@ async def test_members_without_a_connection_or_a_read_mark_are_named(
     assert (event.type, event.data["users"], event.verified) == ("message.unseen", ["bobby"], True)
     assert event.data["message"] == said
     await until(lambda: is_empty(gateway))
+
+
+async def test_an_event_that_is_not_due_is_not_old(own_gateway: OwnGateway, receiver: Receiver) -> None:
+    gateway = own_gateway()
+    await use_hooks(gateway, receiver.hook("message.unseen", unseen_seconds=3600))
+    async with App(gateway) as app, app.in_room("alice", "lobby") as alice:
+        await was_here(app, "bobby")
+        await send(alice, "hello")
+        await until(lambda: is_counted(app))
+        gateway.clock.ahead += 3000
+        assert (await metrics_of(app))['gateway_hook_oldest_seconds{hook="push"}'] == 0
+    assert receiver.got == []
+
+
+async def is_counted(app: App) -> bool:
+    return (await metrics_of(app))['gateway_hook_events_waiting{hook="push",state="waiting"}'] == 1
 
 
 def disable_erika(connection: Connection) -> None:
