@@ -29,6 +29,9 @@ DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text
 RULES: dict[str, Any] = yaml.safe_load((MONITORING / "alerts.yml").read_text())
 ALERTS: list[dict[str, Any]] = [rule for group in RULES["groups"] for rule in group["rules"]]
 
+GROWTH = re.compile(r"\bincrease\((gateway_[a-z0-9_]+)(?:\{([^}]*)\})?\[")
+MATCHER = re.compile(r"(\w+)(=~?)\"([^\"]*)\"")
+
 OF_PROMETHEUS = {"job", "instance", "le"}
 """Labels that Prometheus adds, or that each histogram has."""
 
@@ -126,6 +129,28 @@ def test_every_expression_names_only_metrics_and_labels_that_exist(exported: Exp
             known |= labels_of(name)
         for labels in BY.findall(expression):
             assert {label.strip() for label in labels.split(",")} <= known, f"{title}: by ({labels})"
+
+
+def test_a_counter_of_an_alert_is_there_before_it_counts(exported: Exported) -> None:
+    # `increase` finds no growth in a series that begins with 1.
+    shown = [sample for family in text_string_to_metric_families(exported.text) for sample in family.samples]
+    for alert in ALERTS:
+        for name, matchers in GROWTH.findall(alert["expr"]):
+            if not name.startswith("gateway_hook_"):  # this gateway has no hook
+                wanted = MATCHER.findall(matchers)
+                assert any(each.name == name and is_matched(each.labels, wanted) for each in shown), alert["alert"]
+    reasons = {each.labels["reason"] for each in shown if each.name == "gateway_bus_rejected_total"}
+    assert reasons == {"foreign", "version", "head", "text", "channel"}
+    loops = {each.labels["loop"] for each in shown if each.name == "gateway_faults_contained_total"}
+    assert "revocations" in loops
+
+
+def is_matched(labels: Mapping[str, str], matchers: Iterable[tuple[str, str, str]]) -> bool:
+    """Return whether labels have the wanted values."""
+    return all(
+        re.fullmatch(value, labels[name]) if operator == "=~" else labels[name] == value
+        for name, operator, value in matchers
+    )
 
 
 def test_every_legend_names_labels_that_its_expression_keeps() -> None:
@@ -350,4 +375,21 @@ def test_every_alert_fires_and_is_quiet_as_it_should(promtool: str, tmp_path: Pa
     tests = [check for alert in ALERTS for check in checks_of(alert, CASES[alert["alert"]])]
     file = tmp_path / "tests.yml"
     file.write_text(json.dumps({"rule_files": [str(MONITORING / "alerts.yml")], "tests": tests}))
+    run(promtool, "test", "rules", str(file))
+
+
+def test_the_first_fault_of_a_loop_lets_its_alert_fire_for_ten_minutes(promtool: str, tmp_path: Path) -> None:
+    [alert] = (alert for alert in ALERTS if alert["alert"] == "GatewayFault")
+    first = f'gateway_faults_contained_total{{{AT},loop="bus"}}'
+    fired = alerts_of(alert, Case({}, {}, {"loop": "bus"}))
+    times: tuple[tuple[str, list[dict[str, Any]]], ...] = (("14m", []), ("15m", fired), ("24m", fired), ("26m", []))
+    test = {
+        "interval": "1m",
+        "input_series": series({first: "_x15 1x30"}),
+        "alert_rule_test": [
+            {"eval_time": time, "alertname": "GatewayFault", "exp_alerts": expected} for time, expected in times
+        ],
+    }
+    file = tmp_path / "tests.yml"
+    file.write_text(json.dumps({"rule_files": [str(MONITORING / "alerts.yml")], "tests": [test]}))
     run(promtool, "test", "rules", str(file))

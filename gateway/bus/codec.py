@@ -20,7 +20,7 @@ that limits the receivers of an event must come with a new `kind`, which an olde
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -52,6 +52,7 @@ NODE = re.compile(rb"[!-~]{1,64}")
 """The id of a node."""
 
 Reason = Literal["foreign", "version", "head", "channel", "text"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class Rejected(Exception):

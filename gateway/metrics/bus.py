@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
+from gateway.bus.codec import REASONS
 from gateway.metrics.families import by_label, counter, counters, gauge, histogram
 from gateway.state import GatewayState
 
@@ -25,5 +26,5 @@ def metrics(state: GatewayState) -> Iterator[Metric]:
         "bus_rejected",
         "Messages on our channels that were not understood, by reason.",
         ("reason",),
-        by_label(counts.rejected),
+        by_label({reason: counts.rejected[reason] for reason in REASONS}),
     )

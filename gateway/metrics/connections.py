@@ -8,6 +8,7 @@ from gateway.core import descriptors
 from gateway.metrics.families import by_label, counter, counters, gauge, histogram
 from gateway.state import GatewayState
 from gateway.transport.outbox import figures as outboxes
+from schemas.codes import Close
 
 
 def metrics(state: GatewayState) -> Iterator[Metric]:
@@ -26,7 +27,8 @@ def metrics(state: GatewayState) -> Iterator[Metric]:
         ("code", "reason"),
         (
             (("", "gone") if close is None else (str(close.code), close.reason), count)
-            for close, count in state.counters.ended.items()
+            # A series that begins with 21 shows no growth, and there is an alert about slow consumers.
+            for close, count in ({Close.SLOW_CONSUMER: 0} | state.counters.ended).items()
         ),
     )
     yield from _of_outboxes()
