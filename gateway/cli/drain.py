@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.durations import in_words, seconds_of
-from gateway.cli.processes import Answers, ask_all, counted, data_folder, end, find, run, short
+from gateway.cli.processes import Answers, NoAnswer, ask_all, counted, data_folder, end, find, run, short
 from gateway.core.local_socket import Data
 from gateway.core.start_error import StartError
 from gateway.operating.draining import MAX_SECONDS
@@ -50,11 +50,15 @@ async def _drain(folder: Path, asked: Data, ids: list[str], *, everywhere: bool,
     concerned = {node for node, each in answers.nodes.items() if each["concerned"]}
     for node in sorted(concerned):
         typer.echo(_line(node, answers.nodes[node]))
-    if not asked["undo"] and all(each["draining"] for each in answers.nodes.values()):
+    if answers.nodes and not asked["undo"] and all(each["draining"] for each in answers.nodes.values()):
         typer.echo("gateway: no node is left that takes newcomers", err=True)
     problems = answers.problems
-    if seconds is not None:
+    if not concerned and not problems:
+        problems = ["no node has answered the drain; it may have ended"]
+    if seconds is not None and concerned:
         problems = [*problems, *await _wait(folder, concerned, seconds)]
+        if not problems:
+            typer.echo("all connections have left")
     end(problems)
 
 
@@ -87,25 +91,28 @@ def _line(node: str, answer: Data) -> str:
 
 
 async def _wait(folder: Path, nodes: set[str], seconds: float) -> list[str]:
-    """Wait until nodes have no connection, and return a line for each that has some after these seconds."""
-    left: Answers | None = None
+    """Wait until nodes have no connection, and return a line for each that may have some after these seconds."""
+    left: list[str] | None = None
     try:
         async with asyncio.timeout(seconds):
-            while True:
-                left = await ask_all(folder, "status", {}, ["now.connections"])
-                if not any(_connections(left, node) for node in nodes):
-                    typer.echo("all connections have left")
-                    return []
+            while left := await _left(folder, nodes):  # noqa: ASYNC110 - no node announces it
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError:
-        if left is None:
-            return [f"no node answered within {in_words(seconds)}"]
-        counts = {node: _connections(left, node) for node in sorted(nodes)}
-        return [
-            f"node {short(node)} has {counted(count, 'connection')} left" for node, count in counts.items() if count
-        ]
+        return left or [f"no node answered within {in_words(seconds)}"]
+    return []
 
 
-def _connections(answers: Answers, node: str) -> int:
-    found = answers.nodes.get(node)
-    return 0 if found is None else int(found["now"]["connections"])
+async def _left(folder: Path, nodes: set[str]) -> list[str]:
+    """Return a line for each node that has connections, or may have some: a silent node keeps its clients."""
+    try:
+        answers = await ask_all(folder, "status", {}, ["now.connections"])
+    except NoAnswer as error:
+        answers = Answers(problems=str(error).splitlines())
+    lines = []
+    for node in sorted(nodes):
+        if node not in answers.nodes:
+            # It has ended only if nothing is silent: a process that hangs has no id to compare.
+            lines += [f"node {short(node)} does not answer, and may have connections"] if answers.problems else []
+        elif count := int(answers.nodes[node]["now"]["connections"]):
+            lines.append(f"node {short(node)} has {counted(count, 'connection')} left")
+    return lines

@@ -28,6 +28,10 @@ ANSWER_SECONDS = 6.0
 Result = TypeVar("Result")
 
 
+class NoAnswer(StartError):
+    """Processes serve from the data folder, and none answers."""
+
+
 @dataclass(frozen=True)
 class Process:
     """A process that serves from the data folder, and has answered."""
@@ -49,9 +53,11 @@ class Processes:
     silent: list[str] = field(default_factory=list)
 
     def check(self) -> None:
-        """Raise `StartError` if none answers."""
+        """Raise `NoAnswer` if none answers, and another `StartError` if there is none."""
+        if self.silent and not self.running:
+            raise NoAnswer("\n".join(self.silent))
         if not self.running:
-            raise StartError("\n".join(self.silent) or _none_in(self.folder))
+            raise StartError(_none_in(self.folder))
 
 
 @dataclass

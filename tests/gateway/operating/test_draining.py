@@ -4,9 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
+from gateway.core.local_socket import Data, LocalSocket
+from gateway.operating import all_nodes
 from gateway.testing import Gateway
 from tests.gateway.operating.conftest import Operator
 from tests.support.client import App
@@ -127,6 +130,57 @@ async def test_a_drain_in_a_storm_of_newcomers_sends_each_of_them_away(
         await asyncio.gather(*storm)
     assert admitted == 20  # none was let in after the drain
     await until(lambda: not nodes[0].state.connections.count)
+
+
+async def hang(*_: object) -> Data:
+    """Answer no question, as a sick node does."""
+    await asyncio.get_running_loop().create_future()
+    return {}
+
+
+async def test_a_draining_node_that_misses_an_answer_is_not_taken_for_empty(
+    apps: list[App], operator: Operator, nodes: list[Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_nodes, "SECONDS", 0.3)
+    other = nodes[1].state.node_calls
+    monkeypatch.setitem(other._handlers, "operator.status", hang)
+    done = await operator.run("drain", "--all", "--wait", "2s")
+    assert done.status == 1
+    assert "all connections have left" not in done.out
+    assert done.err.endswith(f"gateway: node {other.own_id[:8]} does not answer, and may have connections\n")
+
+
+async def test_a_node_that_does_not_answer_the_drain_itself_is_not_taken_for_empty(
+    apps: list[App], operator: Operator, nodes: list[Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_nodes, "SECONDS", 0.3)
+    other = nodes[1].state.node_calls
+    monkeypatch.setitem(other._handlers, "operator.drain", hang)
+    done = await operator.run("drain", "--node", other.own_id, "--wait", "5s")
+    assert done.problem == f"node {other.own_id[:8]} did not answer"
+
+
+async def test_a_process_that_hangs_while_the_command_waits_is_not_taken_for_ended(tmp_path: Path) -> None:
+    is_sick = asyncio.Event()
+
+    async def identity(_: Data) -> Data:
+        return await hang() if is_sick.is_set() else {"node": "a" * 32, "pid": 7, "host": "here"}
+
+    async def drain(_: Data) -> Data:
+        is_sick.set()
+        answer = {"concerned": True, "draining": True, "changed": True, "connections": 3, "seconds": 1}
+        return {"nodes": {"a" * 32: answer}, "missing": []}
+
+    local_socket = LocalSocket()
+    local_socket.serve("identity", identity)
+    local_socket.serve("drain", drain)
+    await local_socket.listen(tmp_path)
+    try:
+        done = await Operator(tmp_path).run("drain", "--wait", "3s")
+    finally:
+        await local_socket.close()
+    assert (done.status, "all connections have left" in done.out) == (1, False)
+    assert done.err.endswith("gateway: node aaaaaaaa does not answer, and may have connections\n")
 
 
 WRONG = {
