@@ -46,16 +46,16 @@ class Process:
 
 @dataclass
 class Processes:
-    """The processes of a data folder: the ones that answer, and a line about each other one."""
+    """The processes of a data folder: the ones that answer, and a line about the socket of each other one."""
 
     folder: Path
     running: list[Process] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
+    silent: dict[Path, str] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise `NoAnswer` if none answers, and another `StartError` if there is none."""
         if self.silent and not self.running:
-            raise NoAnswer("\n".join(self.silent))
+            raise NoAnswer("\n".join(self.silent.values()))
         if not self.running:
             raise StartError(_none_in(self.folder))
 
@@ -94,11 +94,11 @@ async def find(folder: Path) -> Processes:
         raise StartError(f"cannot look into {folder}/run: run this as the gateway's user, or as root") from None
     found = Processes(folder)
     answers = await asyncio.gather(*(_identified(path) for path in paths))
-    for answer in answers:
+    for path, answer in zip(paths, answers, strict=True):
         if isinstance(answer, Process):
             found.running.append(answer)
         else:
-            found.silent.append(answer)
+            found.silent[path] = answer
     return found
 
 
@@ -109,7 +109,7 @@ async def ask_all(folder: Path, name: str, data: Data, needed: Collection[str], 
     """
     found = await find(folder)
     found.check()
-    answers = Answers(problems=found.silent)
+    answers = Answers(problems=list(found.silent.values()))
     missing: set[str] = set()
     is_asked = False
     for process in found.running:

@@ -30,26 +30,36 @@ def restart(
 async def _restart(folder: Path, seconds: float) -> list[str]:
     found = await find(folder)
     found.check()
+    problems = list(found.silent.values())
     before = {process.node: process for process in found.running}
-    for first in {process.supervisor: process for process in found.running}.values():
+    # Containers that share a data folder number their processes alike.
+    for first in {(process.host, process.supervisor): process for process in found.running}.values():
         await ask(first.path, "restart", {}, timeout=ANSWER_SECONDS)
     left = set(before)
     try:
         async with asyncio.timeout(seconds):
             while left:
                 await asyncio.sleep(LOOK_SECONDS)
-                now = {process.node: process for process in (await find(folder)).running}
-                _print_ended([before[node] for node in left - now.keys()], now)
-                left &= now.keys()
+                found = await find(folder)
+                now = {process.node: process for process in found.running}
+                ended = {node for node in left - now.keys() if before[node].path not in found.silent}
+                _print_ended([before[node] for node in ended], now)
+                left -= ended
     except TimeoutError:
         pids = ", ".join(str(before[node].pid) for node in sorted(left))
-        return [f"after {in_words(seconds)}, these workers are still the old ones: {pids}; the log says why"]
-    typer.echo("all workers are new")
-    return []
+        return [*problems, f"after {in_words(seconds)}, these workers are still the old ones: {pids}; the log says why"]
+    if not problems:
+        typer.echo("all workers are new")
+    return problems
 
 
 def _print_ended(ended: list[Process], now: dict[str, Process]) -> None:
     for old in sorted(ended, key=lambda process: process.pid):
-        new = [process for process in now.values() if process.worker == old.worker and process.node != old.node]
+        new = [process for process in now.values() if _place(process) == _place(old) and process.node != old.node]
         successor = f", and {new[0].pid} serves in its place" if new and old.worker is not None else ""
         typer.echo(f"worker {old.pid} has ended{successor}")
+
+
+def _place(process: Process) -> tuple[str, int | None, int | None]:
+    """Return what an old worker and its successor have in common."""
+    return process.host, process.supervisor, process.worker
