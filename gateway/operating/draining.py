@@ -38,6 +38,7 @@ class Draining:
         self._node_calls = node_calls
         self._audit = audit
         self._task: asyncio.Task[None] | None = None
+        self._ends_at = 0.0
         all_nodes.serve("drain", Drain, self._answer, note=self._note)
 
     @asynccontextmanager
@@ -52,21 +53,26 @@ class Draining:
         before = self._connections.is_draining
         if asked.nodes is not None and self._node_calls.own_id not in asked.nodes:
             return {"draining": before, "changed": False, "concerned": False}
-        await self._undo() if asked.undo else self._drain(asked.over)
+        await (self._undo() if asked.undo else self._drain(asked.over))
         after = self._connections.is_draining
         return {
             "draining": after,
-            "changed": before != after,
+            "changed": before != after or (after and asked.over is not None),
             "concerned": True,
             "connections": self._connections.count,
-            "seconds": self._connections.seconds_to_leave if asked.over is None else asked.over,
+            "seconds": max(0.0, self._ends_at - asyncio.get_running_loop().time()),
         }
 
-    def _drain(self, seconds: float | None) -> None:
-        if self._task is None or self._task.done():
-            over = self._connections.seconds_to_leave if seconds is None else seconds
-            self._task = asyncio.create_task(self._send_away(over))
-            self._connections.take_no_newcomers()
+    async def _drain(self, seconds: float | None) -> None:
+        """Begin to drain. A drain in progress goes on, or gives way to one over these seconds."""
+        while self._task is not None and not self._task.done():
+            if seconds is None:
+                return
+            await self._stop()
+        over = self._connections.seconds_to_leave if seconds is None else seconds
+        self._ends_at = asyncio.get_running_loop().time() + over
+        self._task = asyncio.create_task(self._send_away(over))
+        self._connections.take_no_newcomers()
 
     async def _send_away(self, seconds: float) -> None:
         with contained("draining"):

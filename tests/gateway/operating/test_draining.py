@@ -1,6 +1,7 @@
 """`gateway drain`: a node sends its clients to the others."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -102,6 +103,20 @@ async def test_an_undo_in_the_middle_keeps_the_clients_that_are_left(apps: list[
         left = [client for client, task in zip(clients, first, strict=True) if task not in done]
         for client in left:
             await client.expect_nothing()
+
+
+async def test_a_second_drain_hurries_the_one_that_runs(apps: list[App], operator: Operator) -> None:
+    async with AsyncExitStack() as stack:
+        for number in range(3):
+            await stack.enter_async_context(apps[0].connect(f"hurried{number}"))
+        await operator.succeed("drain", "--over", "1h")
+        assert re.search(
+            r"drains already: \d connections? to leave within (1 hour|35\d\d seconds)", await operator.succeed("drain")
+        )
+        out = await operator.succeed("drain", "--over", "1s", "--wait", "30s")
+        assert re.search(r"drains: \d connections? to leave within 1 second\nall connections have left\n$", out)
+    lines = await operator.audited("drained", 3)
+    assert [bool(line["nodes"]) for line in lines] == [True, False, True]
 
 
 async def test_a_drain_in_a_storm_of_newcomers_sends_each_of_them_away(
