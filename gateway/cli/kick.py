@@ -36,11 +36,13 @@ def kick(
     if not closed and not answers.problems:
         _check_known(answers, which, asked)
     line = f"closed {counted(closed, 'connection')} {which}"
+    ended = sum(each["ended"] for each in answers.nodes.values())
     if sessions:
-        line += f", and ended {counted(sum(each['ended'] for each in answers.nodes.values()), 'session')}"
+        line += f", and ended {counted(ended, 'session')}"
     typer.echo(line)
     problems = {each["problem"] for each in answers.nodes.values() if "problem" in each}
-    end([*answers.problems, *(f"no session was ended: {problem}" for problem in sorted(problems))])
+    which_not = "some sessions were not ended" if ended else "no session was ended"
+    end([*answers.problems, *(f"{which_not}: {problem}" for problem in sorted(problems))])
 
 
 def _check_address(text: str) -> None:

@@ -1,7 +1,7 @@
 """`gateway kick`: closes connections now, and ends their sessions if the operator wants that."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from pydantic import Field, model_validator
@@ -20,6 +20,8 @@ from handlers.errors import Unavailable
 from schemas.services import is_service
 
 STORE_SECONDS = 2.0
+MAX_NAMED = 20
+"""Users that a problem names."""
 _BATCH = 100
 """Connections that are closed before others get a turn."""
 
@@ -71,30 +73,40 @@ class Kicks:
 
     async def _end_sessions(self, asked: Kick, closed: list[Connection]) -> Data:
         """Return the number of ended sessions, and a problem if there is one. A store that is down stops no kick."""
+        ended: set[str] = set()
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                return await self._end_known(asked, closed)
+                is_known = await self._end_known(asked, closed, ended)
         except TimeoutError:
-            return {"ended": 0, "known": True, "problem": "the store does not answer; look again when it does"}
+            part = "store"
         except Unavailable as error:
-            return {"ended": 0, "known": True, "problem": str(error)}
+            part = error.part
+        else:
+            return {"ended": len(ended), "known": is_known}
+        return {
+            "ended": len(ended),
+            "known": True,
+            "problem": f"the {part} does not answer; {_again(asked, closed, ended)}",
+        }
 
-    async def _end_known(self, asked: Kick, closed: list[Connection]) -> Data:
-        """Look the user up only if that is needed: without the store, a kick alone works."""
+    async def _end_known(self, asked: Kick, closed: list[Connection], ended: set[str]) -> bool:
+        """End sessions if that is wanted, and add their ids to `ended`. Return whether anything was found.
+
+        Look the user up only if that is needed: without the store, a kick alone works.
+        """
         needs_user = asked.user is not None and (asked.sessions or not closed)
         user_id = await self._id_of(asked.user) if needs_user else None
-        ended = await self._end(asked, closed, user_id) if asked.sessions else 0
-        return {"ended": ended, "known": bool(closed) or user_id is not None}
+        if asked.sessions:
+            await self._end(asked, closed, user_id, ended)
+        return bool(closed) or user_id is not None
 
-    async def _end(self, asked: Kick, closed: Iterable[Connection], user_id: str | None) -> int:
+    async def _end(self, asked: Kick, closed: Iterable[Connection], user_id: str | None, ended: set[str]) -> None:
         by = entry_of(asked.by)
         if user_id is not None:
-            return len(await self._sessions.end(user_id, by, "session_ended"))
-        ended = 0
-        for user, session in {(each.user_id, each.sid) for each in closed if not is_service(each.user)}:
-            if session is not None:
-                ended += len(await self._sessions.end(user, by, "session_ended", only=session))
-        return ended
+            ended.update(await self._sessions.end(user_id, by, "session_ended"))
+            return
+        for user, session in {(each.user_id, each.sid) for each in _with_sessions(closed)}:
+            ended.update(await self._sessions.end(user, by, "session_ended", only=session))
 
     async def _id_of(self, name: str | None) -> str | None:
         if name is None or is_service(name):
@@ -112,3 +124,17 @@ class Kicks:
             closed=total(nodes, "closed"),
             ended=total(nodes, "ended"),
         )
+
+
+def _with_sessions(connections: Iterable[Connection]) -> Iterator[Connection]:
+    """Yield the connections that belong to sessions. A service has none."""
+    return (each for each in connections if each.sid is not None and not is_service(each.user))
+
+
+def _again(asked: Kick, closed: Iterable[Connection], ended: set[str]) -> str:
+    """Return how to end the sessions that are left. Closed connections cannot be found a second time."""
+    left = sorted({each.user for each in _with_sessions(closed) if each.sid not in ended})
+    if asked.user is not None or not left:
+        return "repeat this when it does"
+    more = f" and {len(left) - MAX_NAMED:,} more" if len(left) > MAX_NAMED else ""
+    return f"when it does, `gateway kick USER --sessions` for {', '.join(left[:MAX_NAMED])}{more}"

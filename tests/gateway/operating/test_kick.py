@@ -1,10 +1,14 @@
 """`gateway kick`: connections end now, on all nodes."""
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
+from gateway.auth.sessions import LoginSessions
+from gateway.operating import kick
 from gateway.testing import Gateway
 from schemas.services import CONNECTIONS
 from tests.gateway.operating.conftest import Operator
@@ -76,6 +80,32 @@ async def test_an_address_loses_all_its_connections_also_those_without_a_log_in(
         await one.expect_nothing()
         assert await operator.succeed("kick", "--address", "127.0.0.1") == "closed 3 connections from 127.0.0.1\n"
         await expect_kicked(one, two, pending)
+
+
+async def test_sessions_that_ended_before_the_store_hung_are_counted_and_the_others_named(
+    apps: list[App], operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, users = LoginSessions.end, []
+
+    async def end_one(self: LoginSessions, user_id: str, *arguments: Any, **options: Any) -> list[str]:
+        users.append(user_id)
+        if len(users) > 1:
+            await asyncio.get_running_loop().create_future()
+        return await end(self, user_id, *arguments, **options)
+
+    monkeypatch.setattr(LoginSessions, "end", end_one)
+    monkeypatch.setattr(kick, "STORE_SECONDS", 0.5)
+    async with AsyncExitStack() as stack:
+        for number in range(3):
+            await stack.enter_async_context(apps[0].connect(f"rupert{number}"))
+        done = await operator.run("kick", "--address", "127.0.0.1", "--sessions")
+    assert (done.status, done.out) == (1, "closed 3 connections from 127.0.0.1, and ended 1 session\n")
+    assert re.fullmatch(
+        r"gateway: some sessions were not ended: the store does not answer; when it does,"
+        r" `gateway kick USER --sessions` for rupert\d, rupert\d\n",
+        done.err,
+    )
+    assert (await operator.audited("kicked"))[-1]["ended"] == 1
 
 
 async def test_a_kick_during_joins_leaves_nothing_behind(
