@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 from gateway import __version__
-from gateway.cli.doctor.findings import Finding, ok, problem, warning
+from gateway.cli.doctor.findings import AS_OWNER, Finding, ok, problem, warning
 from gateway.cli.doctor.subject import Subject
-from gateway.cli.processes import ask_all
+from gateway.cli.processes import NoAnswer, ask_all
 from gateway.core.local_socket import LocalUnavailable
 from gateway.core.socket_folder import sockets_in
+from gateway.core.start_error import StartError
 
 
 async def nodes(subject: Subject) -> AsyncIterator[Finding]:
@@ -19,8 +20,12 @@ async def nodes(subject: Subject) -> AsyncIterator[Finding]:
         return
     try:
         answers = await ask_all(folder, "status", {}, ())
-    except LocalUnavailable as error:
-        yield problem(f"the gateway that runs here does not answer: {error}", "gateway status  # and its log")
+    except (LocalUnavailable, NoAnswer) as error:
+        reasons = "; ".join(str(error).splitlines())
+        yield problem(f"the gateway that runs here does not answer: {reasons}", "gateway status  # and its log")
+        return
+    except StartError as error:
+        yield problem(str(error), AS_OWNER)
         return
     for each in answers.problems:
         yield warning(each, "gateway status")
