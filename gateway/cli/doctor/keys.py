@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from gateway.auth.keys.key_files import read_folder
 from gateway.cli.doctor.findings import Finding, ok, problem, warning
@@ -37,26 +38,31 @@ def signing_key(subject: Subject) -> Iterator[Finding]:
 
 
 def key_files(subject: Subject) -> Iterator[Finding]:
-    """Check that only the gateway's user can read the key files."""
+    """Check which users can read the key files. The rights of their folder say nothing if it is mounted."""
     folder = subject.settings.key_folder
     try:
-        paths = [folder, *sorted(folder.iterdir())]
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
         yield ok(f"there is no key folder {folder}")
         return
     except OSError as error:
         yield problem(f"the key folder {folder} cannot be read ({error.strerror})", f"chown -R {os.geteuid()} {folder}")
         return
-    loose = [path for path in paths if _is_open(path)]
-    for path in loose:
-        right = 700 if path.is_dir() else 600
-        yield problem(f"others can read {path}, and sign tokens with it", f"chmod {right} {path}")
-    if not loose:
-        yield ok(f"only one user can read {folder}")
+    found = [finding for path in paths if not _is_public(path) for finding in _rights(path)]
+    yield from found or [ok(f"no key in {folder} is open to other users")]
 
 
-def _is_open(path: os.PathLike[str]) -> bool:
-    """Return whether others than the owner may read a file. Public keys are for all, and have no secret."""
-    if os.fspath(path).endswith((".pub", ".pub.pem", "public.pem")):
-        return False
-    return bool(os.stat(path).st_mode & (stat.S_IRWXO | stat.S_IWGRP | stat.S_IRGRP))
+def _is_public(path: Path) -> bool:
+    """Return whether a file has a public key, which is for all, by its name."""
+    return path.name.endswith((".pub", ".pub.pem", "public.pem"))
+
+
+def _rights(path: Path) -> Iterator[Finding]:
+    found = path.stat()
+    if found.st_mode & stat.S_IRWXO:
+        yield problem(f"every user can read {path}, and sign tokens with it", f"chmod 600 {path}")
+    elif found.st_mode & stat.S_IWGRP:
+        yield problem(f"the group of {path} can change it", f"chmod 600 {path}")
+    elif found.st_mode & stat.S_IRGRP and found.st_uid == os.geteuid():
+        # A file of another owner, such as a secret of Kubernetes, is for the gateway through its group alone.
+        yield warning(f"the group of {path} can read it, and sign tokens with it", f"chmod 600 {path}")

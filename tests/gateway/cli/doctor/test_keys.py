@@ -1,5 +1,6 @@
 """Keys that are guessable, missing or readable for others."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,16 +35,40 @@ def test_a_key_file_that_is_no_key(look: Look, tmp_path: Path) -> None:
     assert bad(look("signing key", keys_dir=tmp_path / "keys")).verdict is Verdict.PROBLEM
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
-def test_a_key_file_that_others_can_read(look: Look, tmp_path: Path, mode: int) -> None:
+@pytest.mark.parametrize(
+    ("mode", "verdict"),
+    [
+        (0o644, Verdict.PROBLEM),
+        (0o604, Verdict.PROBLEM),
+        (0o620, Verdict.PROBLEM),
+        (0o640, Verdict.WARNING),
+        (0o440, Verdict.WARNING),
+    ],
+)
+def test_a_key_file_that_others_can_read(look: Look, tmp_path: Path, mode: int, verdict: Verdict) -> None:
     assert worst(look("key files")) is Verdict.OK
     (tmp_path / "keys").mkdir(mode=0o700)
     key = tmp_path / "keys/key.pem"
     key.touch()
     key.chmod(mode)
     found = bad(look("key files", keys_dir=tmp_path / "keys"))
-    assert (found.verdict, found.change) == (Verdict.PROBLEM, f"chmod 600 {key}")
+    assert (found.verdict, found.change) == (verdict, f"chmod 600 {key}")
     key.chmod(0o600)
     assert worst(look("key files", keys_dir=tmp_path / "keys")) is Verdict.OK
-    (tmp_path / "keys").chmod(0o750)
-    assert bad(look("key files", keys_dir=tmp_path / "keys")).change == f"chmod 700 {tmp_path / 'keys'}"
+
+
+def test_a_mounted_secret_of_kubernetes(look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is a link into a folder with a time, and belongs to root and the gateway's group."""
+    folder = tmp_path / "keys"
+    (folder / "..2026_11_21_10_15_00.1").mkdir(parents=True, mode=0o755)
+    folder.chmod(0o777)
+    key = folder / "..2026_11_21_10_15_00.1/key.pem"
+    key.touch()
+    key.chmod(0o440)
+    (folder / "..data").symlink_to(key.parent.name)
+    (folder / "key.pem").symlink_to("..data/key.pem")
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert worst(look("key files", keys_dir=folder)) is Verdict.OK
+    key.chmod(0o444)
+    assert bad(look("key files", keys_dir=folder)).verdict is Verdict.PROBLEM
