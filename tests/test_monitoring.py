@@ -139,6 +139,8 @@ def test_a_counter_of_an_alert_is_there_before_it_counts(exported: Exported) -> 
             if not name.startswith("gateway_hook_"):  # this gateway has no hook
                 wanted = MATCHER.findall(matchers)
                 assert any(each.name == name and is_matched(each.labels, wanted) for each in shown), alert["alert"]
+    reasons = {each.labels["reason"] for each in shown if each.name == "gateway_newcomers_refused_total"}
+    assert reasons == {"overloaded", "draining"}
     reasons = {each.labels["reason"] for each in shown if each.name == "gateway_bus_rejected_total"}
     assert reasons == {"foreign", "version", "head", "text", "channel"}
     loops = {each.labels["loop"] for each in shown if each.name == "gateway_faults_contained_total"}

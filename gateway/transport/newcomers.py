@@ -83,7 +83,7 @@ class Newcomers:
         self._spread: int | None = None  # in milliseconds, while the node drains
         self.seconds_each = SECONDS_EACH
         """What the node needs for a client, joins included."""
-        self.refused: Counter[Close] = Counter()
+        self.refused: Counter[Close] = Counter({Close.OVERLOADED: 0, Close.DRAINING: 0})
         self._reported = 0
 
     @property

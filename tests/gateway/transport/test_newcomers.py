@@ -100,7 +100,7 @@ async def test_clients_that_are_sent_away_come_back_one_after_the_other_once_the
     refused = door.come(*map(str, range(100)))
     times = [client.after_ms for client in refused]
     assert times == [4000 + round(4 * RETURN_SHARE) * number for number in range(1, 101)]
-    assert door.newcomers.refused == {Close.OVERLOADED: 100}
+    assert door.newcomers.refused == {Close.OVERLOADED: 100, Close.DRAINING: 0}
     # Once their time has come, the next ones need not wait for longer than these.
     door.clock.ahead += 60
     [later] = door.come("later")
