@@ -7,11 +7,14 @@ NEEDED_FILES = 30_000
 
 
 def memory_kb(pid: int) -> int:
-    """Return the memory of a process in KB: pages that it shares with others count in part (PSS)."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    raise RuntimeError(f"the system does not say how much memory {pid} has")
+    """Return the memory of a process in KB that no file backs, with what of it is swapped out.
+
+    The pages of libraries are left out: other processes that map the same files come and go, and move each figure with
+    them, also that of the private pages.
+    """
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+    sizes = {line.split()[0]: line.split()[1] for line in rollup.splitlines()[1:]}
+    return int(sizes["Anonymous:"]) + int(sizes["Swap:"])
 
 
 def descriptors(pid: int) -> int:

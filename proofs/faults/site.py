@@ -6,9 +6,9 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.rig import Lives, Person, Server, database_for, populate
+from proofs.process import memory_kb
 
 PEOPLE = 6
 ROOMS = 2
@@ -76,10 +76,8 @@ class Node:
         return self.server.log.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def memory_kb(self) -> int:
-        """Return its memory that no other process shares, in part those of its launcher."""
-        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="utf-8")
-        [line] = [line for line in rollup.splitlines() if line.startswith("Pss:")]
-        return int(line.split()[1])
+        """Return its memory, with what it has from its launcher."""
+        return memory_kb(self.pid)
 
 
 @dataclass
