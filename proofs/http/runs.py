@@ -13,8 +13,8 @@ import httpx2
 
 from benchmarks.rig import Person, Server, database_for, populate, temporary_folder
 from proofs.bar import Bar, Report, Scale
-from proofs.input.logs import wrong_lines
 from proofs.keys import add_key
+from proofs.logs import wrong_lines
 from schemas.services import SERVICE_SCOPES
 
 SECONDS = {Scale.FULL: 600, Scale.SHORT: 45}

@@ -9,9 +9,9 @@ from typing import Any
 
 from benchmarks.rig import Person, Server, database_for, populate, temporary_folder
 from proofs.bar import Bar, Report
-from proofs.input.logs import wrong_lines
 from proofs.input.play import Result, Verdict, play_all
 from proofs.input.rfc6455 import MAX_FRAME_BYTES, all_cases
+from proofs.logs import wrong_lines
 
 OWN = "gateway serve"
 OTHERS = ("websockets-sansio", "websockets", "wsproto")

@@ -11,9 +11,9 @@ import orjson
 from benchmarks.rig import Person, Server, StoreKind, database_for, memory_kb, populate, store_url, temporary_folder
 from proofs.bar import Bar, Report, Scale, none_of
 from proofs.input.line import Line, opened
-from proofs.input.logs import wrong_lines
 from proofs.input.mutations import Mutations
 from proofs.input.talker import talking
+from proofs.logs import wrong_lines
 from tests.support.wire import CLOSE, TEXT, frame
 
 FRAMES = {Scale.FULL: 1_000_000, Scale.SHORT: 50_000}

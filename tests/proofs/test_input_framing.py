@@ -8,9 +8,9 @@ import pytest
 
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from proofs.input.framing import OTHERS, OWN, bar_of
-from proofs.input.logs import faults_in, wrong_lines
 from proofs.input.play import Result, Verdict, play, play_all
 from proofs.input.rfc6455 import Case, all_cases
+from proofs.logs import faults_in, wrong_lines
 
 pytestmark = pytest.mark.server
 

@@ -1,4 +1,4 @@
-"""What a server's log must not have after bad input: a traceback, or a line that reports a fault of the gateway."""
+"""What a server's log must not have: a traceback, or a line that reports a fault of the gateway."""
 
 import re
 from pathlib import Path
