@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -104,6 +104,9 @@ def started(*arguments: str, machine: Machine = HERE, **options: Any) -> subproc
 class Server:
     """`gateway serve` on a machine of a network, by default on this one. Its folder has no `.env`."""
 
+    end_status = 0
+    """How it ends after SIGTERM, if it ends in order."""
+
     def __init__(
         self,
         folder: Path,
@@ -139,12 +142,13 @@ class Server:
             await self.answers(lambda: process.poll() is None)
             yield process.pid
         finally:
-            process.terminate()
-            try:
-                await asyncio.to_thread(process.wait, STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            fault = await asyncio.to_thread(_stop, process, self.end_status)
+        if fault is not None:  # a fault of the body says more
+            self.take_bad_end(fault)
+
+    def take_bad_end(self, fault: str) -> None:
+        """Report an end that was not in order. What a benchmark has measured until then still counts."""
+        print(f"the gateway {fault}; see {self.log}", file=sys.stderr)
 
     def _start(self, **options: Any) -> subprocess.Popen[bytes]:
         return started(*self.arguments, machine=self.machine, **options)
@@ -167,6 +171,35 @@ class Server:
     def url(self, token: str) -> str:
         """Return the URL of the chat socket with a token."""
         return f"ws://{self.machine.address}:{self.port}/ws/chat?token={token}"
+
+
+def _stop(process: subprocess.Popen[bytes], end_status: int) -> str | None:
+    """Stop a server with SIGTERM, and return what was wrong with its end. One that is too slow is killed."""
+    if (status := process.poll()) is not None:
+        return f"ended by itself, with {status}"
+    process.terminate()
+    try:
+        status = process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        workers = children_of(process.pid)
+        process.kill()
+        process.wait()
+        for worker in workers:  # each has a session of its own, and one that hangs would outlive its supervisor
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        return f"did not end within {STOP_SECONDS} s after SIGTERM, and was killed"
+    return None if status == end_status else f"ended with {status} after SIGTERM"
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started and that have not ended. Linux only."""
+    children = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, parent = file.read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                children.append(int(file.parent.name))
+    return children
 
 
 class Lives:

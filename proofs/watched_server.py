@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rig import Server
+from proofs.server import Server
 
 PROGRAM = Path(__file__).with_name("watched.py")
 

@@ -1,5 +1,6 @@
 """RFC 6455: all cases of Autobahn's list that can be run, under the gateway's own protocol and uvicorn's three."""
 
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -28,6 +29,8 @@ LIMITS = {"GATEWAY_MAX_PROTOCOL_ERRORS": "0"}
 
 class AsgiServer(Server):
     """`uvicorn gateway.asgi:app`, with one of uvicorn's own protocols."""
+
+    end_status = -signal.SIGTERM  # uvicorn drains, and then sends itself the signal again
 
     def __init__(self, folder: Path, database_url: str, protocol: str) -> None:
         super().__init__(folder, database_url, **LIMITS)
