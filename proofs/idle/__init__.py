@@ -11,9 +11,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from benchmarks.child import Child
-from benchmarks.rig import Person, Server, StoreKind, cpu_seconds, database_for, populate, store_url, temporary_folder
+from benchmarks.rig import Person, StoreKind, cpu_seconds, database_for, populate, store_url, temporary_folder
 from proofs.bar import Bar, Proof, Report, Scale, at_most, none_of
+from proofs.logs import wrong_lines
 from proofs.process import memory_kb, raise_limit_of_files
+from proofs.server import Server
 
 MOST_KB = 24
 MOST_SHARE = 15
@@ -44,6 +46,8 @@ class Idled:
     lost: int
     silent: int
     """Connections that did not answer at the end, and messages that a member did not get."""
+    logs: Sequence[Bar] = ()
+    """The bar of the server's log up to its end."""
 
 
 async def measure(sockets: int, seconds: float, report: Report, *, warm: int = WARM) -> Idled:
@@ -61,6 +65,8 @@ async def measure(sockets: int, seconds: float, report: Report, *, warm: int = W
         finally:
             await database.close()
         server = Server(folder, url)
+        logs: list[Bar] = []
+        stack.callback(lambda: logs.append(wrong_lines("lines of the log that report a fault", server.log)))
         pid = await stack.enter_async_context(server.running())
         await stack.enter_async_context(_clients(server, people[:warm], rooms))
         await asyncio.sleep(SETTLING_SECONDS / 4)
@@ -85,6 +91,7 @@ async def measure(sockets: int, seconds: float, report: Report, *, warm: int = W
             share,
             sum(end["lost"] for end in ends),
             sum(end["silent"] for end in ends),
+            logs,  # which are read when the server has ended
         )
 
 
@@ -116,6 +123,7 @@ def bars_of(idled: Idled) -> list[Bar]:
         at_most(f"CPU of the server with {sockets}", idled.cpu_share, MOST_SHARE, " % of a core"),
         none_of(f"connections lost of {sockets}", idled.lost),
         none_of("sockets without an answer, or a message in their room, at the end", idled.silent),
+        *idled.logs,
     ]
 
 

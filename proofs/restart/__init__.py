@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.child import Child
-from benchmarks.rig import Person, Server, StoreKind, database_for, populate, store_url, temporary_folder
+from benchmarks.rig import Person, StoreKind, database_for, populate, store_url, temporary_folder
 from proofs.bar import MEASUREMENTS, Bar, Proof, Report, Scale, none_of
+from proofs.logs import wrong_lines
 from proofs.members import in_rooms, orders_for
 from proofs.process import raise_limit_of_files
 from proofs.restart.nginx import running_nginx
+from proofs.server import Server
 from tests.support.valkey import running_valkey
 
 CLIENTS = 1000
@@ -134,11 +136,14 @@ async def clients_of(
 
 async def rolling(kind: StoreKind, report: Report) -> list[Bar]:
     """Replace two workers while their clients send."""
+    what = f"rolling restart of 2 workers, {kind}"
+    bars: list[Bar] = []
     async with AsyncExitStack() as stack:
         folder, url, people, rooms = await stack.enter_async_context(store_with_people(kind, CLIENTS))
         valkey = stack.enter_context(running_valkey())
         server = Server(folder, url, log_level="info", GATEWAY_BUS_URL=valkey.url)
         server.arguments += ["--workers", "2"]
+        stack.callback(_read_log, server, what, bars)
         pid = await stack.enter_async_context(server.running())
         await _says(server.log, "workers serve: ", 1)
         clients = await stack.enter_async_context(clients_of(server.port, people, rooms, report))
@@ -149,16 +154,19 @@ async def rolling(kind: StoreKind, report: Report) -> list[Bar]:
             await _says(server.log, NEW, before + 1)
             await asyncio.sleep(SETTLED_SECONDS)
 
-        what = f"rolling restart of 2 workers, {kind}"
         returns = await clients.survive_some(what, replace)
-        return bars_of(what, returns, await clients.end())
+        bars += bars_of(what, returns, await clients.end())
+    return bars
 
 
 async def alone(kind: StoreKind, report: Report) -> list[Bar]:
     """Stop a single process with SIGTERM while its clients send, and start it again."""
+    what = f"SIGTERM and a new start of one process, {kind}"
+    bars: list[Bar] = []
     async with AsyncExitStack() as stack:
         folder, url, people, rooms = await stack.enter_async_context(store_with_people(kind, CLIENTS))
         server = Server(folder, url)
+        stack.callback(_read_log, server, what, bars)
         life = await stack.enter_async_context(AsyncExitStack())
         await life.enter_async_context(server.running())
         clients = await stack.enter_async_context(clients_of(server.port, people, rooms, report))
@@ -167,17 +175,21 @@ async def alone(kind: StoreKind, report: Report) -> list[Bar]:
             await life.aclose()
             await life.enter_async_context(server.running())
 
-        what = f"SIGTERM and a new start of one process, {kind}"
         returns = await clients.survive_some(what, restart)
-        return bars_of(what, returns, await clients.end())
+        bars += bars_of(what, returns, await clients.end())
+    return bars
 
 
 async def behind_proxy(kind: StoreKind, report: Report) -> list[Bar]:
     """Restart two nodes behind nginx, one after the other."""
+    what = f"SIGTERM of 2 nodes behind nginx in turn, {kind}"
+    bars: list[Bar] = []
     async with AsyncExitStack() as stack:
         folder, url, people, rooms = await stack.enter_async_context(store_with_people(kind, CLIENTS))
         valkey = stack.enter_context(running_valkey())
         nodes = [_node(folder / name, url, valkey.url) for name in ("first", "second")]
+        for node in nodes:
+            stack.callback(_read_log, node, f"{what}: of the {node.folder.name} node", bars)
         lives = [await stack.enter_async_context(AsyncExitStack()) for _ in nodes]
         for node, life in zip(nodes, lives, strict=True):
             await life.enter_async_context(node.running())
@@ -190,14 +202,19 @@ async def behind_proxy(kind: StoreKind, report: Report) -> list[Bar]:
                 await life.enter_async_context(node.running())
                 await asyncio.sleep(SETTLED_SECONDS)
 
-        what = f"SIGTERM of 2 nodes behind nginx in turn, {kind}"
         returns = await clients.survive_some(what, restart)
-        return bars_of(what, returns, await clients.end())
+        bars += bars_of(what, returns, await clients.end())
+    return bars
 
 
 def _node(folder: Path, url: str, bus_url: str) -> Server:
     folder.mkdir()
     return Server(folder, url, GATEWAY_BUS_URL=bus_url)
+
+
+def _read_log(server: Server, what: str, bars: list[Bar]) -> None:
+    """Add the bar of a log, when the server has ended."""
+    bars.append(wrong_lines(f"{what}: lines of the log that report a fault", server.log))
 
 
 async def _says(log: Path, words: str, times: int) -> None:

@@ -16,6 +16,7 @@ from benchmarks.child import Child
 from benchmarks.hooks import Receiver
 from benchmarks.rig import Person, StoreKind, database_for, person_with_password, populate, store_url, temporary_folder
 from proofs.bar import Bar, Proof, Report, Scale, none_of
+from proofs.logs import wrong_lines
 from proofs.members import in_rooms, orders_for
 from proofs.soak.samples import Samples
 from proofs.watched_server import WatchedServer
@@ -73,6 +74,8 @@ async def soak(seconds: float, sizes: Sizes, report: Report, *, memory_share: fl
             GATEWAY_ROUTES=str(receiver.routes),
             GATEWAY_RETENTION_MESSAGES=str(KEPT_MESSAGES),
         )
+        logs: list[Bar] = []  # the bar is of the log up to the end
+        stack.callback(lambda: logs.append(wrong_lines("lines of the log that report a fault", server.log)))
         pid = await stack.enter_async_context(server.running())
         rates = {"churn": sizes.churn, "messages": sizes.messages, "odd jobs": sizes.odd_jobs}
         orders = orders_for(server.port, people, rooms, seed, rates=rates, password=PASSWORD)
@@ -85,7 +88,7 @@ async def soak(seconds: float, sizes: Sizes, report: Report, *, memory_share: fl
             report(line)
         report(f"at the end: {end['counts']}")
         hooked = len({each.id for each in receiver.got()})
-    return [*_of_clients(end["counts"], sizes, seconds), *samples.bars(), _heard_by_receiver(hooked)]
+    return [*_of_clients(end["counts"], sizes, seconds), *samples.bars(), _heard_by_receiver(hooked), *logs]
 
 
 async def _sample(samples: Samples, crowd: Child, seconds: float, step: float, report: Report) -> None:

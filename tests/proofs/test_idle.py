@@ -1,12 +1,14 @@
 """The proof of idle sockets runs at a tiny size, and fails where a bar is missed."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proofs import idle
 from proofs.idle import Idled, bars_of, measure
+from proofs.logs import wrong_lines
 
 FINE = Idled(sockets=10_000, seconds=3600, kilobytes=[20.1, 23.9], cpu_share=7.5, lost=0, silent=0)
 
@@ -25,8 +27,16 @@ def test_each_bar_can_be_missed(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.server
-async def test_a_few_sockets_idle_and_all_of_them_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_few_sockets_idle_and_all_of_them_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(idle, "SETTLING_SECONDS", 0.4)
     idled = await measure(30, 1, lambda _line: None, warm=10)
     assert (idled.sockets, idled.lost, idled.silent) == (30, 0, 0)
     assert idled.kilobytes
+    assert [bar.passed for bar in idled.logs] == [True]
+    assert not bars_of(replace(FINE, logs=[wrong_lines("log", _log_with_a_fault(tmp_path))]))[-1].passed
+
+
+def _log_with_a_fault(folder: Path) -> Path:
+    log = folder / "gateway.log"
+    log.write_text("2026-11-30 ERROR a fault was contained, and the loop pings continues\n")
+    return log

@@ -90,4 +90,5 @@ async def test_a_short_soak_has_bars_for_all_that_must_not_grow() -> None:
         "timers",
         "its log (WAL), KB",
         "rows of each of 14 tables",
+        "lines of the log that report a fault",
     }
