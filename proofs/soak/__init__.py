@@ -26,6 +26,9 @@ WARM_SHARE = 0.25
 """The first part of the time, in which caches, files and tables reach their size."""
 
 SAMPLES = 120
+LEAST_LOOK_SECONDS = 0.25
+"""All threads of the gateway wait while one looks inside it, and so does its start."""
+
 MEMORY_SHARES = {Scale.FULL: 0.02, Scale.SHORT: 0.05}
 """How much the memory may grow. In a short time, fewer samples are beside those of a busy moment."""
 
@@ -70,7 +73,7 @@ async def soak(seconds: float, sizes: Sizes, report: Report, *, memory_share: fl
         server = WatchedServer(
             folder,
             url,
-            step / 2,
+            max(LEAST_LOOK_SECONDS, step / 2),
             GATEWAY_ROUTES=str(receiver.routes),
             GATEWAY_RETENTION_MESSAGES=str(KEPT_MESSAGES),
         )
