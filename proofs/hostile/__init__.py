@@ -10,14 +10,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.child import Child
 from benchmarks.rig import (
     Person,
-    Server,
     StoreKind,
     cpu_seconds,
     database_for,
@@ -28,8 +27,10 @@ from benchmarks.rig import (
 )
 from gateway.config.settings import PREFIX, Settings
 from proofs.bar import Bar, Proof, Report, Scale, at_most, measured, none_of
-from proofs.hostile.attacks import ATTACKS
+from proofs.hostile.attacks import ATTACKS, shortfall
+from proofs.logs import wrong_lines
 from proofs.process import memory_kb, raise_limit_of_files
+from proofs.server import Server
 
 OTHERS = 100
 HOSTILE_USERS = 20
@@ -63,8 +64,11 @@ class Field:
     attackers: Child
     seconds: float
     report: Report
+    log: Path
     missing: int = 0
     cut: int = 0
+    weak: list[str] = field(default_factory=list)
+    """The attacks that did not take place as they should, and what there was of them."""
 
     async def talk(self) -> float:
         """Let the others talk, and return the p99 of what they hear in milliseconds."""
@@ -83,6 +87,8 @@ class Field:
         during = await self.talk()
         used = cpu_seconds(self.pid) - used
         counts: Counter[str] = Counter(await self.attackers.ask("rest"))
+        if few := shortfall(ATTACKS[name].least(GATHER_SECONDS + self.seconds), counts):
+            self.weak.append(f"{name}: {few}")
         self.report(f"{name}: {during:.1f} ms, {without:.1f} without; {used:.1f} s of CPU; {dict(counts)}")
         await asyncio.sleep(REST_SECONDS)
         times = during / without
@@ -120,9 +126,7 @@ async def running(seconds: float, report: Report) -> AsyncIterator[Field]:
         others = await stack.enter_async_context(Child("proofs.hostile.others", orders, ANSWER_SECONDS))
         orders = {"port": server.port, "tokens": [person.token for person in hostile], "room": HOSTILE_ROOM}
         attackers = await stack.enter_async_context(Child("proofs.hostile.attackers", orders, ANSWER_SECONDS))
-        yield Field(pid, others, attackers, seconds, report)
-        if "Traceback" in (log := server.log.read_text(encoding="utf-8")):
-            raise RuntimeError(f"the gateway has logged a traceback:\n{log[:4000]}")
+        yield Field(pid, others, attackers, seconds, report, server.log)
 
 
 def _starts() -> enumerate[int]:
@@ -131,15 +135,23 @@ def _starts() -> enumerate[int]:
 
 async def fight(names: Sequence[str], seconds: float, report: Report) -> list[Bar]:
     """Measure each attack, and return the bars."""
-    async with running(seconds, report) as field:
-        await field.talk()  # to warm up
-        before = memory_kb(field.pid)
-        bars = [await measured(lambda name=name: field.attack(name), report) for name in names]  # type: ignore[misc]
-        gained = (memory_kb(field.pid) - before) / 1024
+    async with running(seconds, report) as ground:
+        await ground.talk()  # to warm up
+        before = memory_kb(ground.pid)
+        bars = [await measured(lambda name=name: ground.attack(name), report) for name in names]  # type: ignore[misc]
+        gained = (memory_kb(ground.pid) - before) / 1024
+        log = wrong_lines("lines of the log that report a fault, during all attacks", ground.log)
     return [
         *bars,
-        none_of(f"of {OTHERS} others, cut during {len(names)} attacks", field.cut),
-        none_of("deliveries to the others that did not come", field.missing),
+        Bar(
+            f"attacks that took place as they should, of {len(names)}",
+            "all",
+            "; ".join(ground.weak) or "all",
+            not ground.weak,
+        ),
+        log,
+        none_of(f"of {OTHERS} others, cut during {len(names)} attacks", ground.cut),
+        none_of("deliveries to the others that did not come", ground.missing),
         at_most("memory gained over all attacks", gained, MOST_MEMORY_MB, " MB", digits=0),
     ]
 

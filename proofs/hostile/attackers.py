@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import uvloop
@@ -15,6 +15,13 @@ POLITENESS = 5
 
 RETURN_SECONDS = 0.5
 """After which a hostile client comes back when it is cut off."""
+
+
+async def all_ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for cancelled tasks, and raise what one of them has failed with: a hostile client that has broken down."""
+    for found in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(found, BaseException) and not isinstance(found, asyncio.CancelledError):
+            raise found
 
 
 class Attackers:
@@ -33,7 +40,7 @@ class Attackers:
         if line == "rest":
             for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await all_ended(self._tasks)
             return self._hostile.counts
         attack = ATTACKS[line]
         self._hostile = self._new()

@@ -20,12 +20,18 @@ DRIP_SECONDS = 0.5
 
 GIVE_UP_SECONDS = 20
 TALKERS = 5
+TALKER_RATE = 15
 NOT_READING_SECONDS = 8
+LOG_INS, HANDSHAKES = 20, 60
+"""How many a second all clients of an attack reach together on a busy machine: each waits for its answers."""
+
 ETHERNET_SEGMENT = 1448
 RECEIVE_BUFFER = 16 * 1024
 """As over Ethernet: on the loopback interface, the kernel would keep megabytes for a client that does not read."""
 
 TEXT, BINARY, PING = 1, 2, 9
+SWITCHING = b"HTTP/1.1 101 "
+WELCOME = b'{"type":"welcome"'
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -81,11 +87,25 @@ class Hostile:
 
     @asynccontextmanager
     async def socket(self, token: str | None) -> AsyncIterator[Streams]:
-        """Open a WebSocket, up to the answer of its handshake."""
+        """Open a WebSocket, up to the answer of its handshake. Raise `ConnectionError` if it is refused."""
         async with self.connection() as (reader, writer):
             writer.write(self.handshake(token))
             async with asyncio.timeout(GIVE_UP_SECONDS):
-                await reader.readuntil(b"\r\n\r\n")
+                answer = await reader.readuntil(b"\r\n\r\n")
+            if not answer.startswith(SWITCHING):
+                self.counts[f"handshakes answered with {answer[9:12].decode(errors='replace')}"] += 1
+                raise ConnectionError("the gateway refuses the handshake")
+            yield reader, writer
+
+    @asynccontextmanager
+    async def welcomed(self, number: int) -> AsyncIterator[Streams]:
+        """Open a WebSocket as one of the users, up to the welcome. Raise `ConnectionError` if none comes."""
+        async with self.socket(self.token(number)) as (reader, writer):
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                first = await _payload(reader)
+            if not first.startswith(WELCOME):
+                raise ConnectionError(f"the gateway does not welcome: {first[:200]!r}")
+            self.counts["welcomes"] += 1
             yield reader, writer
 
     def handshake(self, token: str | None) -> bytes:
@@ -132,6 +152,14 @@ class Hostile:
         raise ConnectionError("the gateway has closed")
 
 
+async def _payload(reader: asyncio.StreamReader) -> bytes:
+    """Return the content of the next frame from the gateway."""
+    size = (await reader.readexactly(2))[1]
+    if size >= 126:
+        size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8))
+    return await reader.readexactly(size)
+
+
 async def _read_to_end(reader: asyncio.StreamReader) -> None:
     with suppress(OSError):
         while await reader.read(65536):
@@ -146,15 +174,31 @@ class Attack(NamedTuple):
 
     clients: int
     live: Life
+    kind: str = "welcomes"
+    """What each client has at least once if the attack takes place."""
+    many: str = ""
+    """What all of them together do again and again."""
+    per_second: float = 0.0
+    """How often. The bar is half of it."""
+
+    def least(self, seconds: float) -> dict[str, int]:
+        """Return the counts that an attack of so many seconds reaches at the least."""
+        found = {self.kind: self.clients}
+        return found | {self.many: int(self.per_second * seconds / 2)} if self.many else found
+
+
+def shortfall(least: Mapping[str, int], counts: Mapping[str, int]) -> str:
+    """Return in words which counts an attack has not reached."""
+    return ", ".join(f"{counts.get(name, 0):,} {name}" for name, most in least.items() if counts.get(name, 0) < most)
 
 
 async def _never_read(hostile: Hostile, number: int) -> None:
     """Join a room where much is said, and read none of it. The first ones say it."""
-    async with hostile.socket(hostile.token(number)) as (reader, writer):
+    async with hostile.welcomed(number) as (reader, writer):
         writer.write(message("room.join", room=hostile.room, limit=0))
         if number < TALKERS:
             said = message("chat.send", room=hostile.room, text="Read this! " * 350)
-            await hostile.flood((reader, writer), lambda _number: said, 15)
+            await hostile.flood((reader, writer), lambda _number: said, TALKER_RATE)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         await asyncio.sleep(NOT_READING_SECONDS)
 
@@ -186,7 +230,7 @@ async def _slow_handshakes(hostile: Hostile, number: int) -> None:
 
 async def _half_frames(hostile: Hostile, number: int) -> None:
     """Begin a frame, or a message in fragments, and never end it."""
-    async with hostile.socket(hostile.token(number)) as streams:
+    async with hostile.welcomed(number) as streams:
         half = frame(b'{"type":', length=60_000) if number % 2 else frame(b'{"type":', ends=False)
         streams[1].write(half)
         if number % 2:
@@ -195,12 +239,12 @@ async def _half_frames(hostile: Hostile, number: int) -> None:
         raise ConnectionError("the gateway has closed")
 
 
-def _flood(per_second: int, frames: Callable[[Hostile, int, int], bytes]) -> Life:
+def _flood(clients: int, per_second: int, frames: Callable[[Hostile, int, int], bytes]) -> Attack:
     async def live(hostile: Hostile, number: int) -> None:
-        async with hostile.socket(hostile.token(number)) as streams:
+        async with hostile.welcomed(number) as streams:
             await hostile.flood(streams, lambda count: frames(hostile, number, count), per_second)
 
-    return live
+    return Attack(clients, live, many="frames", per_second=clients * per_second)
 
 
 def _nonsense(_hostile: Hostile, _number: int, count: int) -> bytes:
@@ -267,22 +311,22 @@ async def _handshakes(hostile: Hostile, number: int) -> None:
         async with hostile.socket(f"no.such.{number}") as (reader, _writer):
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 await reader.read(65536)  # the refusal, but not the end
-            hostile.counts["handshakes"] += 1
+            hostile.counts["refusals"] += 1
         await asyncio.sleep(0.1)
 
 
 ATTACKS: Mapping[str, Attack] = {
-    "100 never read": Attack(100 + TALKERS, _never_read),
-    "100 send headers slowly": Attack(100, _slow_headers),
-    "100 send bodies slowly": Attack(100, _slow_bodies),
-    "100 shake hands slowly": Attack(100, _slow_handshakes),
+    "100 never read": Attack(100 + TALKERS, _never_read, many="frames", per_second=TALKERS * TALKER_RATE),
+    "100 send headers slowly": Attack(100, _slow_headers, "connections"),
+    "100 send bodies slowly": Attack(100, _slow_bodies, "connections"),
+    "100 shake hands slowly": Attack(100, _slow_handshakes, "connections"),
     "100 send half frames": Attack(100, _half_frames),
-    "a flood of wrong frames": Attack(20, _flood(100, _nonsense)),
-    "a flood of pings": Attack(20, _flood(100, _ping)),
-    "a flood of joins": Attack(20, _flood(40, _join)),
-    "a flood of log-ins": Attack(20, _log_ins),
-    "a flood of handshakes": Attack(20, _handshakes),
-    "a flood of big messages": Attack(10, _flood(20, _big)),
-    "a flood of rooms": Attack(10, _flood(40, _room)),
-    "a flood of cancelled streams": Attack(10, _flood(40, _stream)),
+    "a flood of wrong frames": _flood(20, 100, _nonsense),
+    "a flood of pings": _flood(20, 100, _ping),
+    "a flood of joins": _flood(20, 40, _join),
+    "a flood of log-ins": Attack(20, _log_ins, "connections", "log-ins", LOG_INS),
+    "a flood of handshakes": Attack(20, _handshakes, "connections", "refusals", HANDSHAKES),
+    "a flood of big messages": _flood(10, 20, _big),
+    "a flood of rooms": _flood(10, 40, _room),
+    "a flood of cancelled streams": _flood(10, 40, _stream),
 }
