@@ -12,6 +12,7 @@ import os
 import random
 import traceback
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -19,7 +20,7 @@ from proofs.bar import Bar, Proof, Report, Scale, at_most, none_of
 from proofs.faults.fault import Place, S
 from proofs.faults.site import Node
 from proofs.faults.table import LANES
-from proofs.faults.trial import Trial, tried
+from proofs.faults.trial import tried
 from tests.support.lacking import Unavailable
 
 MOST_LINES_A_FAULT = 200
@@ -27,6 +28,9 @@ MOST_LINES_A_FAULT = 200
 
 MOST_GROWTH_MB = 48
 """How much memory a node may take more than at the beginning."""
+
+LACKING = (Unavailable, pytest.skip.Exception, pytest.fail.Exception)
+"""What says that this machine lacks something. In the middle of a trial, it is a failure."""
 
 
 async def prove(scale: Scale, report: Report) -> list[Bar]:
@@ -41,32 +45,43 @@ async def _lane(places: Sequence[Place[S]], scale: Scale, seed: int, report: Rep
 
 
 async def bars_of(place: Place[S], scale: Scale, seed: int, report: Report) -> list[Bar]:
-    """Try the faults of one place. Where this machine lacks what it needs, the bar says so, and is missed in CI."""
+    """Try the faults of one place. The trials that have ended count, also if the next one breaks down.
+
+    Where this machine lacks what the place needs, the bar says so. In full and in CI, it is missed.
+    """
+    bars: list[Bar] = []
     try:
-        return await _tried_all(place, scale, seed, report)
-    except (Unavailable, pytest.skip.Exception, pytest.fail.Exception) as missing:
-        report(f"{place.name}: {missing}")
-        return [Bar(place.name, "tried", f"not tried: {missing}", not os.environ.get("CI"))]
-    except Exception as error:
+        async with AsyncExitStack() as stack:
+            try:
+                site = await stack.enter_async_context(place.open([fault.name for fault in place.faults]))
+            except LACKING as missing:
+                report(f"{place.name}: {missing}")
+                may_lack = scale is Scale.SHORT and not os.environ.get("CI")
+                return [Bar(place.name, "tried", f"not tried: {missing}", may_lack)]
+            await _try_all(place, site, scale, seed, report, bars)
+    except (Exception, *LACKING) as error:
         # The other places go on.
         report(f"{place.name}, seed {seed}:\n{traceback.format_exc()}")
-        return [Bar(f"{place.name}: all faults are tried", "tried", f"{type(error).__name__}: {error}"[:200], False)]
+        words = f"{type(error).__name__}: {error}"[:200]
+        bars.append(Bar(f"{place.name}: all faults are tried", "tried", words, False))
+    return bars
 
 
-async def _tried_all(place: Place[S], scale: Scale, seed: int, report: Report) -> list[Bar]:
-    names = [fault.name for fault in place.faults]
-    async with place.open(names) as site:
-        before = [node.memory_kb() for node in site.nodes]
-        trials = [await tried(site, fault, scale, seed, report) for fault in place.faults]
-        after = [node.memory_kb() for node in site.nodes]
-        growth = max(end - begin for begin, end in zip(before, after, strict=True)) / 1024
-        return [trial.bar() for trial in trials] + _bars_of_logs(place.name, site.nodes, trials, growth)
+async def _try_all(place: Place[S], site: S, scale: Scale, seed: int, report: Report, bars: list[Bar]) -> None:
+    """Add the bar of each trial as soon as it has ended, and then those of all together."""
+    before = [node.memory_kb() for node in site.nodes]
+    for fault in place.faults:
+        trial = await tried(site, fault, scale, seed, report)
+        bars.append(trial.bar())
+    after = [node.memory_kb() for node in site.nodes]
+    growth = max(end - begin for begin, end in zip(before, after, strict=True)) / 1024
+    bars += _bars_of_logs(place.name, site.nodes, len(place.faults), growth)
 
 
-def _bars_of_logs(place: str, nodes: Sequence[Node], trials: Sequence[Trial], growth: float) -> list[Bar]:
+def _bars_of_logs(place: str, nodes: Sequence[Node], trials: int, growth: float) -> list[Bar]:
     logs = [node.lines() for node in nodes]
     tracebacks = sum("Traceback" in line for log in logs for line in log)
-    lines = max(len(log) for log in logs) / len(trials)
+    lines = max(len(log) for log in logs) / trials
     return [
         none_of(f"{place}: tracebacks in the logs", tracebacks),
         at_most(f"{place}: lines of a node's log for each fault", lines, MOST_LINES_A_FAULT, digits=0),

@@ -6,17 +6,19 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from benchmarks.rig import Person
+from proofs import faults
 from proofs.bar import Scale
 from proofs.faults import bars_of, clocks, disks
 from proofs.faults.crowd import Crowd
-from proofs.faults.fault import Place
+from proofs.faults.fault import Fault, Place
 from proofs.faults.site import Site
 from proofs.faults.table import LANES
 from proofs.faults.trial import Trial
@@ -95,9 +97,11 @@ def test_the_same_name_is_not_twice_in_the_table() -> None:
     assert len(names) == len(set(names)) >= 30
 
 
-@pytest.mark.parametrize(("ci", "passed"), [("", True), ("1", False)])
-async def test_what_a_machine_lacks_is_said_and_fails_in_ci(
-    ci: str, passed: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("ci", "scale", "passed"), [("", Scale.SHORT, True), ("1", Scale.SHORT, False), ("", Scale.FULL, False)]
+)
+async def test_what_a_machine_lacks_is_said_and_fails_in_ci_and_in_full(
+    ci: str, scale: Scale, passed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unable(_: object) -> Site:
         raise Unavailable("needs a moon")
@@ -105,9 +109,31 @@ async def test_what_a_machine_lacks_is_said_and_fails_in_ci(
     monkeypatch.setenv("CI", ci)
     place: Place[Site] = Place("moon", unable, [])  # type: ignore[arg-type] # it never gets that far
     said: list[str] = []
-    [bar] = await bars_of(place, Scale.SHORT, 7, said.append)
+    [bar] = await bars_of(place, scale, 7, said.append)
     assert (bar.passed, "needs a moon" in bar.found) == (passed, True)
     assert said
+
+
+async def test_a_trial_that_has_ended_counts_although_the_next_one_lacks_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @asynccontextmanager
+    async def opened(_: object) -> AsyncIterator[Site]:
+        yield Site([], "", [], Person("prober"))
+
+    async def tried(_site: Site, fault: Fault[Site], *_: object) -> Trial:
+        if fault.name == "second":
+            raise Unavailable("the command failed")
+        found = trial()
+        found.crowd.story.counts["lost"] = 1
+        return found
+
+    monkeypatch.setattr(faults, "tried", tried)
+    place = Place("moon", opened, [Fault("first", "a dent"), Fault("second", "a crater")])
+    lost, broken = await bars_of(place, Scale.SHORT, 7, lambda _: None)
+    assert "1 lost" in lost.found
+    assert not lost.passed
+    assert (broken.passed, broken.found) == (False, "Unavailable: the command failed")
 
 
 async def test_a_place_that_breaks_the_proof_is_a_missed_bar() -> None:
