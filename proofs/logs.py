@@ -13,8 +13,8 @@ def faults_in(log: str) -> list[str]:
     return [line for line in log.splitlines() if _FAULT.search(line)]
 
 
-def wrong_lines(what: str, log: Path) -> Bar:
-    """Return the bar of a server's log."""
-    found = faults_in(log.read_text(encoding="utf-8", errors="replace"))
+def wrong_lines(what: str, *logs: Path) -> Bar:
+    """Return the bar of the logs of a server, or of some."""
+    found = [line for log in logs for line in faults_in(log.read_text(encoding="utf-8", errors="replace"))]
     words = f": {found[0][:120]}" if found else ""
     return Bar(what, "0", f"{len(found)}{words}", not found)
