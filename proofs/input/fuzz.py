@@ -10,7 +10,8 @@ import orjson
 
 from benchmarks.rig import Person, Server, StoreKind, database_for, memory_kb, populate, store_url, temporary_folder
 from proofs.bar import Bar, Report, Scale, none_of
-from proofs.input.line import Line, opened
+from proofs.input.ending import NO_CODE, Ending, ending_of
+from proofs.input.line import WAIT_SECONDS, Line, opened
 from proofs.input.mutations import Mutations
 from proofs.input.talker import talking
 from proofs.logs import wrong_lines
@@ -32,7 +33,12 @@ SLOWEST_SECONDS = 5
 ROOMS = ["lobby", "attic", "cellar", "garden", "kitchen"]
 QUIET = "quiet"
 
-RIGHT_CODES = frozenset({1000, 1002, 1005, 1007, 1009, 4429, *range(3000, 4000)})
+RIGHT_CODES = frozenset({1000, 1002, 1007, 1009})
+"""What broken frames may get: a `bye`, a frame that is wrong, no UTF-8, or a length beyond the limit."""
+
+SILENCE_SECONDS = 0.3
+"""How long the gateway has to answer what asks for no answer."""
+
 MEMORY_SHARE = 0.1
 
 LIMITS = {"GATEWAY_MAX_PROTOCOL_ERRORS": "0", "GATEWAY_MAX_ROOMS_OWNED": "20", "GATEWAY_MAX_ROOMS_JOINED": "60"}
@@ -43,9 +49,9 @@ class Seen:
     """What the gateway has done."""
 
     frames: int = 0
+    """Those that an answer or a close after them shows to be read."""
     statuses: Counter[int] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
-    cut: int = 0
     served: int = 0
     unserved: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -132,7 +138,7 @@ class Fuzzer:
         self._batch: list[bytes] = []
 
     async def run(self, frames: int) -> None:
-        """Send until all clients together have sent so many frames."""
+        """Send until the gateway has read so many frames of all clients together."""
         while self._seen.frames < frames and len(self._seen.wrong) < 100:
             try:
                 async with opened(self._port, self._person.token) as line:
@@ -147,34 +153,45 @@ class Fuzzer:
         await line.say({"type": "room.resume", "id": "join", "data": {"rooms": [{"room": room} for room in ROOMS]}})
 
     async def _send(self, line: Line) -> bool:
-        """Send a batch, and return whether the connection is still there."""
+        """Send a batch, count what the gateway has read, and return whether the connection is still there."""
         self._batch = self._mutations.batch(BATCH)
-        self._seen.frames += len(self._batch)
         await line.write(b"".join([*self._batch[:-1], frame('{"type":"ping","id":"mark"}')]))
         if not await self._read(line, "mark"):
             return False
-        await line.write(self._batch[-1] + frame('{"type":"ping","id":"last"}'))
-        return await self._read(line, "last", may_wait=True)
+        self._seen.frames += len(self._batch) - 1
+        last = self._batch[-1] + frame('{"type":"ping","id":"last"}')
+        await line.write(last)
+        return await self._read_last(line, ending_of(last))
 
-    async def _read(self, line: Line, mark: str, *, may_wait: bool = False) -> bool:
-        """Read up to the answer to a ping. Return False at the end of the connection.
+    async def _read_last(self, line: Line, ending: Ending) -> bool:
+        """Read up to the answer to a batch's last frame, which may be broken.
 
         A part of a frame swallows the ping. Then nothing comes, and the client goes.
         """
+        try:
+            goes_on = await self._read(line, "last", ending)
+        except TimeoutError:
+            if ending.waits:
+                return False
+            raise
+        self._seen.frames += 1
+        return goes_on
+
+    async def _read(self, line: Line, mark: str, ending: Ending | None = None) -> bool:
+        """Read up to the answer to a ping. Return False at the end of the connection, and raise `TimeoutError`.
+
+        Only with an ending may the gateway close, and an end without a close frame is a fault.
+        """
+        seconds = SILENCE_SECONDS if ending is not None and ending.waits else WAIT_SECONDS
         while True:
-            try:
-                received = await line.look(0.3) if may_wait else await line.look()
-            except TimeoutError:
-                if may_wait:
-                    return False
-                raise
+            received = await line.look(seconds)
             await line.read()
             if received is None:
-                self._seen.cut += 1
+                self._fault("cut without a close frame")
                 return False
             opcode, payload = received
             if opcode == CLOSE:
-                self._closed(payload)
+                self._closed(payload, ending)
                 return False
             if opcode == TEXT and self._take(payload) == mark:
                 return True
@@ -193,11 +210,12 @@ class Fuzzer:
             del known[:-200]
         return answer.get("id")
 
-    def _closed(self, payload: bytes) -> None:
-        code = int.from_bytes(payload[:2]) if payload else 1005
+    def _closed(self, payload: bytes, ending: Ending | None) -> None:
+        code = int.from_bytes(payload[:2]) if payload else NO_CODE
         self._seen.codes[code] += 1
-        # A client's own code comes back unchanged.
-        if code not in RIGHT_CODES and code != 1008 and not 4000 <= code < 5000:
+        if ending is None:
+            self._fault(f"closed with {code} {payload[2:]!r}, before a frame that may end the connection")
+        elif code not in RIGHT_CODES and code != ending.own_code:
             self._fault(f"closed with {code} {payload[2:]!r}")
 
     def _fault(self, words: str) -> None:

@@ -14,7 +14,7 @@ Received = tuple[int, bytes]
 """The opcode and the payload of a frame."""
 
 
-class BrokenFrame(Exception):
+class BrokenFrame(ValueError):
     """The gateway has sent what no client may accept."""
 
 
@@ -28,6 +28,7 @@ class Line:
         self._seen: Received | None = None
         self.ended = asyncio.Event()
         """Set when the gateway has closed the socket."""
+        self._broken: BrokenFrame | None = None
         self._reading = asyncio.create_task(self._read())
 
     async def write(self, data: bytes, piece: int | None = None) -> None:
@@ -47,12 +48,17 @@ class Line:
         await self.write(frame(json.dumps(message)))
 
     async def look(self, seconds: float = WAIT_SECONDS) -> Received | None:
-        """Return the next frame without taking it, or None at the end. Raise `TimeoutError` if neither comes."""
+        """Return the next frame without taking it, or None at the end.
+
+        Raise `TimeoutError` if neither comes, and `BrokenFrame` if the gateway ended with one.
+        """
         if self._seen is None:
             async with asyncio.timeout(seconds):
                 self._seen = await self._frames.get()
             if self._seen is None:
                 self._frames.put_nowait(None)  # for the next look
+                if self._broken is not None:
+                    raise self._broken
         return self._seen
 
     async def read(self) -> Received | None:
@@ -78,13 +84,17 @@ class Line:
         await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _read(self) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        try:
             while True:
                 opcode, payload = await self._next()
                 if opcode == PING:
                     await self.write(frame(payload, PONG))
                 else:
                     self._frames.put_nowait((opcode, payload))
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        except BrokenFrame as error:
+            self._broken = error
         self.ended.set()
         self._frames.put_nowait(None)
 

@@ -1,11 +1,16 @@
 """The fuzzer makes bad input of all kinds, again and again the same, and a gateway that fails misses its bars."""
 
 import json
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from handlers.registry import BUILT_IN
-from proofs.input.fuzz import RIGHT_CODES, Fuzzer, Seen, memory_bar, served_bar
+from proofs.input.ending import ending_of
+from proofs.input.fuzz import BATCH, Fuzzer, Seen, memory_bar, served_bar
+from proofs.input.line import BrokenFrame, Line, Received
 from proofs.input.mutations import Mutations
+from tests.support.wire import CLOSE, TEXT, frame
 
 ROOMS, USERS = ["lobby", "attic"], ["alice", "bobby"]
 
@@ -57,14 +62,64 @@ def test_an_error_of_the_gateways_own_is_a_fault_and_one_of_the_client_is_none()
     assert len(seen.wrong) == 1
 
 
-def test_a_close_of_the_gateways_own_fault_is_a_fault() -> None:
-    client = fuzzer()
-    for code in (1002, 1007, 1009):
-        client._closed(code.to_bytes(2))
+def test_only_a_close_that_the_last_frame_can_cause_is_no_fault() -> None:
+    client, ending = fuzzer(), ending_of(frame((4001).to_bytes(2), CLOSE))
+    for code in (1000, 1002, 1007, 1009, 4001):
+        client._closed(code.to_bytes(2), ending)
     assert client._seen.wrong == []
-    client._closed((1011).to_bytes(2) + b"internal_error")
-    assert len(client._seen.wrong) == 1
-    assert 1011 not in RIGHT_CODES
+    for number, code in enumerate((1008, 1011, 1012, 4403, 4429), 1):
+        client._closed(code.to_bytes(2) + b"why", ending)
+        assert len(client._seen.wrong) == number
+    client._closed((1002).to_bytes(2), None)
+    assert "before a frame that may end the connection" in client._seen.wrong[-1]
+
+
+class Answering:
+    """A line on which so many pings are answered, and then something else comes."""
+
+    def __init__(self, marks: int, then: Received | Exception | None = None) -> None:
+        self._frames: list[Received | Exception | None] = [
+            (TEXT, b'{"type":"reply","id":"%s","status":20000}' % mark) for mark in (b"mark", b"last")[:marks]
+        ]
+        self._frames.append(then)
+
+    async def write(self, data: bytes) -> None:
+        """Take it."""
+
+    async def look(self, _seconds: float) -> Received | None:
+        """The next frame."""
+        if isinstance(first := self._frames[0], Exception):
+            raise first
+        return first
+
+    async def read(self) -> Received | None:
+        """The next frame, taken."""
+        return cast("Received | None", self._frames.pop(0))
+
+
+async def test_frames_count_when_the_answer_after_them_shows_that_they_were_read() -> None:
+    counts = []
+    for marks in range(3):
+        client = fuzzer()
+        await client._send(cast("Line", Answering(marks, (CLOSE, (1002).to_bytes(2)))))
+        counts.append(client._seen.frames)
+        # A close before the mark is a fault, and one after the last frame is none.
+        assert len(client._seen.wrong) == (marks == 0)
+    assert counts == [0, BATCH, BATCH]
+
+
+async def test_an_end_without_a_close_frame_and_a_silence_where_an_answer_is_due_are_faults() -> None:
+    client = fuzzer()
+    for marks in range(2):
+        assert not await client._send(cast("Line", Answering(marks)))
+        assert len(client._seen.wrong) == marks + 1
+    for fault in (TimeoutError(), BrokenFrame()):
+        with pytest.raises(type(fault)):
+            await client._read_last(cast("Line", Answering(0, fault)), ending_of(frame("whole")))
+    part = ending_of(frame("a part")[:-1])
+    assert not await client._read_last(cast("Line", Answering(0, TimeoutError())), part)
+    with pytest.raises(BrokenFrame):
+        await client._read_last(cast("Line", Answering(0, BrokenFrame())), part)
 
 
 def test_memory_may_grow_and_shrink_by_a_tenth() -> None:
