@@ -21,6 +21,9 @@ OTHERS = ("websockets-sansio", "websockets", "wsproto")
 KNOWN = {"websockets-sansio": {"7.1.5"}}
 """What fails under uvicorn 0.54: a close frame between two fragments gets 1002. The gateway's own protocol mends it."""
 
+KNOWN_LINES = {"websockets-sansio": {"ERROR:    Invalid UTF-8 sequence received from client."}}
+"""What uvicorn's protocols report as errors, although it is a mistake of the client."""
+
 SLOW = {"websockets", "wsproto"}
 """Those that take minutes for messages of 16 MB (9.*), which their own limits end."""
 
@@ -51,17 +54,24 @@ async def prove_framing(report: Report) -> list[Bar]:
         database = database_for(url)
         await populate(database, people, {})
         await database.close()
-        servers = {OWN: Server(folder, url, **LIMITS)} | {each: AsgiServer(folder, url, each) for each in OTHERS}
-        for name, server in servers.items():
+        for name, server in servers_of(folder, url).items():
             played = [case for case in cases if name not in SLOW or not case.number.startswith("9.")]
             async with server.running():
                 tokens = [person.token for person in people[: len(played)]]
                 results = await play_all(played, server.port, tokens)
             bars.append(bar_of(name, results))
             report(f"RFC 6455, {name}: {bars[-1].found}")
-            if name == OWN:
-                bars.append(wrong_lines("lines of the log that report a fault, meanwhile", server.log))
+            words = f"lines of the log that report a fault, under {_under(name)}"
+            bars.append(wrong_lines(words, server.log, known=KNOWN_LINES.get(name, ())))
     return bars
+
+
+def servers_of(folder: Path, url: str) -> dict[str, Server]:
+    """Return the servers by name, each with a log of its own."""
+    servers = {OWN: Server(folder, url, **LIMITS)} | {each: AsgiServer(folder, url, each) for each in OTHERS}
+    for name, server in servers.items():
+        server.log = folder / f"{name}.log"
+    return servers
 
 
 def bar_of(name: str, results: Sequence[Result]) -> Bar:
@@ -75,8 +85,11 @@ def bar_of(name: str, results: Sequence[Result]) -> Bar:
 
 
 def _words_of(name: str) -> str:
-    under = name if name == OWN else f"uvicorn --ws {name}"
-    return f"cases of RFC 6455 (Autobahn 1.* to 10.*) under {under}"
+    return f"cases of RFC 6455 (Autobahn 1.* to 10.*) under {_under(name)}"
+
+
+def _under(name: str) -> str:
+    return name if name == OWN else f"uvicorn --ws {name}"
 
 
 def _limit_of(name: str) -> str:

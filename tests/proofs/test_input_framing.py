@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.rig import Server
 from gateway.testing import Gateway, running_gateway, settings_for_tests
+from proofs.input import framing
 from proofs.input.framing import OTHERS, OWN, bar_of
 from proofs.input.play import Result, Verdict, play, play_all
 from proofs.input.rfc6455 import Case, all_cases
@@ -71,4 +73,22 @@ def test_a_traceback_in_the_log_misses_the_bar(tmp_path: Path) -> None:
     assert wrong_lines("faults", log).passed
     log.write_text('2026-11-30 WARNING x\nTraceback (most recent call last):\n  File "x", line 1\nValueError: x\n')
     assert not wrong_lines("faults", log).passed
+    log.write_text("ERROR: known\nERROR: known too\n")
+    assert wrong_lines("faults", log, known={"ERROR: known"}).found == "1: ERROR: known too"
     assert faults_in('{"level":"ERROR","message":"the gateway failed"}') != []
+
+
+async def test_the_log_of_each_server_is_read(cases: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    servers_of = framing.servers_of
+
+    def with_old_faults(folder: Path, url: str) -> dict[str, Server]:
+        servers = {name: servers_of(folder, url)[name] for name in (OWN, OTHERS[2])}
+        for server in servers.values():
+            server.log.write_text("2026-11-30 ERROR it broke\n")
+        return servers
+
+    monkeypatch.setattr(framing, "servers_of", with_old_faults)
+    monkeypatch.setattr(framing, "all_cases", lambda: cases[:1])
+    faults = [bar for bar in await framing.prove_framing(lambda _: None) if "log" in bar.what]
+    assert [bar.passed for bar in faults] == [False, False]
+    assert ["serve" in faults[0].what, "wsproto" in faults[1].what] == [True, True]
