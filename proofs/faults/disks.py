@@ -18,11 +18,12 @@ from pathlib import Path
 
 from benchmarks.rig import Server, temporary_folder
 from proofs.faults.fault import Fault, Place
-from proofs.faults.site import Node, Site, running_nodes
+from proofs.faults.site import ON_THE_WAY, Node, Site, running_nodes
 from tests.support.disk import PoweredDisk, SmallDisk, powered_disk, small_disk
 from tests.support.lacking import Unavailable
 
 SOURCE = Path(__file__).with_name("faulty_disk.c")
+SWITCH = struct.Struct("6i")
 DISK_MIB = 32
 ALWAYS = 1000
 SOMETIMES = 200
@@ -40,9 +41,14 @@ class Disk(Site):
     switch: Path
 
     def fail(self, *, read: int = 0, write: int = 0, sync: int = 0, truncate: int = 0, of_1000: int = ALWAYS) -> None:
-        """Let calls fail with these error numbers, 0 for none."""
+        """Let calls fail with these error numbers, 0 for none, and count them anew."""
         with self.switch.open("r+b") as file:
-            file.write(struct.pack("5i", read, write, sync, truncate, of_1000))
+            file.write(SWITCH.pack(read, write, sync, truncate, of_1000, 0))
+
+    @property
+    def failed(self) -> int:
+        """Return how many calls have failed since."""
+        return int(SWITCH.unpack(self.switch.read_bytes())[-1])
 
 
 @asynccontextmanager
@@ -54,7 +60,7 @@ async def on_a_disk(faults: Sequence[str]) -> AsyncIterator[Disk]:
         place.mkdir()
         disk = stack.enter_context(small_disk(place, DISK_MIB))
         switch = folder / "switch"
-        switch.write_bytes(struct.pack("5i", 0, 0, 0, 0, 0))
+        switch.write_bytes(SWITCH.pack(0, 0, 0, 0, 0, 0))
         library = await asyncio.to_thread(compiled, folder)
         server = _server(folder, place)
         server.environment |= {
@@ -107,6 +113,15 @@ async def _works(site: Disk) -> None:
     site.fail()
 
 
+async def _no_call_failed(site: Disk) -> str:
+    return "" if site.failed else "no call of the gateway has failed"
+
+
+def _broken(name: str, about: str, fail: Callable[[Disk], Awaitable[None]], *, most: int | None = None) -> Fault[Disk]:
+    """Return a fault of the library."""
+    return Fault(name, about, fail, _works, most=most, doubt=_no_call_failed)
+
+
 READ_ONLY = {"write": errno.EROFS, "sync": errno.EROFS, "truncate": errno.EROFS}
 NO_SPACE = {"write": errno.ENOSPC, "sync": errno.ENOSPC}
 BROKEN = {"read": errno.EIO, "write": errno.EIO, "sync": errno.EIO, "truncate": errno.EIO}
@@ -115,13 +130,13 @@ PLACE = Place(
     "disk",
     on_a_disk,
     [
-        Fault("disk-full", "not one byte is free", _fill, _make_room),
-        Fault("disk-no-space", "each write is cut in the middle: ENOSPC", _failing(**NO_SPACE), _works),
-        Fault("disk-read-only", "each write is refused: EROFS", _failing(**READ_ONLY), _works),
-        Fault("disk-write-errors", "each write fails: EIO", _failing(write=errno.EIO), _works),
-        Fault("disk-sync-errors", "each sync fails: EIO", _failing(sync=errno.EIO), _works),
-        Fault("disk-read-errors", "each read fails: EIO", _failing(read=errno.EIO), _works),
-        Fault("disk-flaky", "one call of five fails: EIO", _failing(**BROKEN, of_1000=SOMETIMES), _works),
+        Fault("disk-full", "not one byte is free", _fill, _make_room, most=ON_THE_WAY),
+        _broken("disk-no-space", "each write is cut in the middle: ENOSPC", _failing(**NO_SPACE), most=ON_THE_WAY),
+        _broken("disk-read-only", "each write is refused: EROFS", _failing(**READ_ONLY), most=ON_THE_WAY),
+        _broken("disk-write-errors", "each write fails: EIO", _failing(write=errno.EIO), most=ON_THE_WAY),
+        _broken("disk-sync-errors", "each sync fails: EIO", _failing(sync=errno.EIO), most=ON_THE_WAY),
+        _broken("disk-read-errors", "each read fails: EIO", _failing(read=errno.EIO)),
+        _broken("disk-flaky", "one call of five fails: EIO", _failing(**BROKEN, of_1000=SOMETIMES)),
     ],
 )
 
@@ -168,6 +183,7 @@ POWER = Place(
         Fault(
             "power-cuts",
             "what was not synced is gone, and the node starts again",
+            cuts_clients=True,
             short=SHORT_CUTS,
             full=FULL_CUTS,
             last=_cut_power,

@@ -21,6 +21,11 @@ async def _wait(site: Site, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+async def _no_doubt(site: Site) -> str:
+    """Say nothing: what makes this fault raises an exception if it fails."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Fault(Generic[S]):
     """Something that breaks at a site, for some seconds."""
@@ -35,6 +40,12 @@ class Fault(Generic[S]):
     """Within how many seconds after its end all nodes must be ready and take a message."""
     silence: float | None = None
     """For how many seconds, at most, nothing may be acknowledged meanwhile: what strikes one node spares the others."""
+    most: int | None = None
+    """How many requests may be acknowledged meanwhile, where nothing can be stored: those that were on the way."""
+    cuts_clients: bool = False
+    """Whether clients lose their connections, so that some must resume."""
+    doubt: Callable[[S], Awaitable[str]] = _no_doubt
+    """Look before its end whether it took hold, and say what speaks against that: an empty text if nothing does."""
     last: Callable[[S, float], Awaitable[None]] = _wait
     """What happens between the two: by default a wait of `short` or `full` seconds."""
 

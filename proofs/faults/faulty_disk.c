@@ -1,7 +1,8 @@
 /* A disk that fails, for one folder: a library for LD_PRELOAD.
 
-   FAULTY_DISK names the folder. FAULTY_DISK_SWITCH names a file of five 32-bit integers: the error numbers of reads,
-   writes, syncs and truncations, 0 for none, and how many of 1,000 calls fail. The file may change at any time. */
+   FAULTY_DISK names the folder. FAULTY_DISK_SWITCH names a file of six 32-bit integers: the error numbers of reads,
+   writes, syncs and truncations, 0 for none, and how many of 1,000 calls fail. The file may change at any time. The last
+   number is the library's: how many calls have failed. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,7 +17,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum operation { READ, WRITE, SYNC, TRUNCATE, SHARE };
+enum operation { READ, WRITE, SYNC, TRUNCATE, SHARE, FAILED, NUMBERS };
 
 static volatile int32_t *settings;
 static const char *folder;
@@ -27,10 +28,10 @@ __attribute__((constructor)) static void set_up(void)
     folder = getenv("FAULTY_DISK");
     if (name == NULL || folder == NULL)
         return;
-    int file = open(name, O_RDONLY);
+    int file = open(name, O_RDWR);
     if (file < 0)
         return;
-    void *mapped = mmap(NULL, 5 * sizeof(int32_t), PROT_READ, MAP_SHARED, file, 0);
+    void *mapped = mmap(NULL, NUMBERS * sizeof(int32_t), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
     if (mapped != MAP_FAILED)
         settings = mapped;
@@ -53,6 +54,7 @@ static int fails(int file, enum operation operation)
         return 0;
     if (random() % 1000 >= settings[SHARE] || !is_inside(file))
         return 0;
+    __sync_fetch_and_add(&settings[FAILED], 1);
     errno = settings[operation];
     return 1;
 }

@@ -9,15 +9,13 @@ from picows import WSHandshakeError
 from benchmarks.rig import Asker, Frame, Person, Server, connect
 from benchmarks.story import Growth, Story, Wish
 from benchmarks.talker import Talker, side_by_side
+from proofs.faults.site import AT_ONCE
 from proofs.view import Sightings, View
 
 PATIENCE_SECONDS = 8.0
 """How long a client waits for an answer before it takes the connection for dead. A store has five seconds for one."""
 
 PING_SECONDS = 1.0
-AT_ONCE = 2
-"""How many requests a user has on the way, at most."""
-
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 """The wait before another try: it doubles up to this, and chance spreads it."""

@@ -77,6 +77,16 @@ def _sentinel(watched: Valkey, machine: Machine) -> AbstractContextManager[Valke
     return running_sentinel(watched, SERVICE, quorum=QUORUM, down_ms=DOWN_MS, machine=machine)
 
 
+async def _unmoved(site: Watched) -> str:
+    """Doubt the fault if the sentinels still name the primary that it has struck."""
+    assert site.lost is not None  # noqa: S101 - the fault has begun
+    for sentinel in site.sentinels:
+        named = await asyncio.to_thread(sentinel.ask, f"SENTINEL get-master-addr-by-name {SERVICE}")
+        if site.lost.machine.address not in named.split():
+            return ""
+    return "the sentinels have moved nothing"
+
+
 async def _killed(site: Watched) -> None:
     site.lost = await site.primary()
     await asyncio.to_thread(site.lost.stop)
@@ -115,8 +125,20 @@ PLACE = Place(
     "sentinels",
     watched_bus,
     [
-        Fault("failover-killed", "the primary of the bus is killed, and comes back later", _killed, _started),
-        Fault("failover-paused", "it is stopped by SIGSTOP, and goes on as if it still were it", _paused, _goes_on),
-        Fault("failover-parted", "it is left to one node, apart from all others", _parted, _mended),
+        Fault(
+            "failover-killed",
+            "the primary of the bus is killed, and comes back later",
+            _killed,
+            _started,
+            doubt=_unmoved,
+        ),
+        Fault(
+            "failover-paused",
+            "it is stopped by SIGSTOP, and goes on as if it still were it",
+            _paused,
+            _goes_on,
+            doubt=_unmoved,
+        ),
+        Fault("failover-parted", "it is left to one node, apart from all others", _parted, _mended, doubt=_unmoved),
     ],
 )

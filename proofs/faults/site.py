@@ -11,6 +11,10 @@ from benchmarks.rig import Lives, Person, Server, database_for, populate
 from proofs.process import memory_kb
 
 PEOPLE = 6
+AT_ONCE = 2
+"""How many requests a user has on the way, at most."""
+
+ON_THE_WAY = PEOPLE * AT_ONCE
 ROOMS = 2
 """How many rooms each fault has for itself."""
 

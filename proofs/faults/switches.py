@@ -82,6 +82,12 @@ async def primary_and_standby(faults: Sequence[str]) -> AsyncIterator[Pair]:
             yield pair
 
 
+async def _not_promoted(site: Pair) -> str:
+    """Doubt the fault if the standby has not become the primary."""
+    [found] = await query(site.primary.url(DATABASE), "SELECT pg_is_in_recovery()")
+    return "the standby still follows" if found[0] else ""
+
+
 async def _killed(site: Pair) -> None:
     await site.follow_anew()
     await asyncio.to_thread(site.primary.stop)
@@ -113,8 +119,14 @@ PLACE = Place(
     "switches",
     primary_and_standby,
     [
-        Fault("switch-killed", "the primary is killed, and the standby takes over", _killed),
-        Fault("switch-demoted", "the old primary comes back as a standby, and answers", _demoted),
-        Fault("switch-cut-off", "the primary's link is down, and the standby takes over", _cut_off, _fenced),
+        Fault("switch-killed", "the primary is killed, and the standby takes over", _killed, doubt=_not_promoted),
+        Fault("switch-demoted", "the old primary comes back as a standby, and answers", _demoted, doubt=_not_promoted),
+        Fault(
+            "switch-cut-off",
+            "the primary's link is down, and the standby takes over",
+            _cut_off,
+            _fenced,
+            doubt=_not_promoted,
+        ),
     ],
 )

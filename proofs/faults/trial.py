@@ -4,21 +4,18 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import TypeVar
 
-import httpx2
-from picows import WSHandshakeError
 from sqlalchemy import text
 
-from benchmarks.rig import Server, connect, database_for
+from benchmarks.rig import Server, database_for
 from benchmarks.story import compare_database
 from gateway.core.tasks import cancel_and_wait
 from proofs.bar import Bar, Report, Scale
 from proofs.faults.crowd import Crowd
 from proofs.faults.fault import Fault
-from proofs.faults.member import Connection
-from proofs.faults.site import PROBES, Site, rooms_of
+from proofs.faults.probe import is_ready, takes_a_message
+from proofs.faults.site import Site, rooms_of
 
 CALM_SECONDS = 1.5
 """How long users talk before a fault and after it."""
@@ -27,7 +24,6 @@ GIVE_UP_SECONDS = 60.0
 """After this long, a node that is not back will not come back by itself."""
 
 PROBE_SECONDS = 0.1
-PROBE_PATIENCE_SECONDS = 3.0
 
 LOST = ("lost", "holes", "missed", "behind", "different")
 DOUBLED = ("doubles", "doubled", "unasked")
@@ -37,14 +33,6 @@ MOST_LINES = 12
 """How many faults of a trial are shown."""
 
 S = TypeVar("S", bound=Site)
-
-_numbers = count(1)
-
-
-class Probe(Connection):
-    """A connection with little patience."""
-
-    patience = PROBE_PATIENCE_SECONDS
 
 
 @dataclass
@@ -56,10 +44,25 @@ class Trial:
     crowd: Crowd
     back: float | None
     during: int
-    """How many requests were acknowledged while it lasted."""
+    """How many requests were acknowledged while it lasted, after it was made."""
     silence: float = 0.0
     """The longest time without any."""
     most_silence: float | None = None
+    most_during: int | None = None
+    must_resume: bool = False
+    doubt: str = ""
+    """What speaks against the fault itself: that it did not take hold."""
+
+    @property
+    def is_real(self) -> bool:
+        """Return whether the fault took hold, and clients came back where it cut them off."""
+        is_felt = self.most_during is None or self.during <= self.most_during
+        return not self.doubt and is_felt and (not self.must_resume or self.resumed > 0)
+
+    @property
+    def resumed(self) -> int:
+        """Return how many joins brought what a client had missed."""
+        return self.crowd.sightings.counts["recovered"]
 
     def count(self, kinds: Sequence[str]) -> int:
         """Return how many faults of some kinds there were."""
@@ -74,15 +77,17 @@ class Trial:
         """Return the line of the table."""
         lost, doubled, disorder = (self.count(kinds) for kinds in (LOST, DOUBLED, DISORDER))
         back = "not back" if self.back is None else f"back in {self.back:.1f} s"
-        is_whole = not (lost or doubled or disorder or self.wrong) and self.back is not None
+        is_whole = not (lost or doubled or disorder or self.wrong) and self.back is not None and self.is_real
         silence = "" if self.most_silence is None else f", silent for {self.most_silence:g} s"
         is_silent = self.most_silence is not None and self.silence > self.most_silence
-        resumed = self.crowd.sightings.counts["recovered"]
+        most = "" if self.most_during is None else f", ≤ {self.most_during} acknowledged meanwhile"
+        resumes = ", ≥ 1 resume" if self.must_resume else ""
+        doubt = self.doubt and f"; {self.doubt}"
         return Bar(
             self.name,
-            f"0 lost, 0 doubled, 0 out of order, back in {self.limit:g} s{silence}",
+            f"0 lost, 0 doubled, 0 out of order, back in {self.limit:g} s{silence}{most}{resumes}",
             f"{lost} lost, {doubled} doubled, {disorder} out of order, {back}, silent for {self.silence:.1f} s;"
-            f" {self.crowd.acknowledged:,} acknowledged ({self.during:,} meanwhile), {resumed} resumes",
+            f" {self.crowd.acknowledged:,} acknowledged ({self.during:,} meanwhile), {self.resumed} resumes{doubt}",
             is_whole and not is_silent and self.back is not None and self.back <= self.limit,
             is_figure=is_whole,  # only times are left to miss
         )
@@ -117,18 +122,20 @@ async def tried(site: S, fault: Fault[S], scale: Scale, seed: int, report: Repor
     crowd = Crowd(site.people, site.servers, rooms_of(fault.name), seed)
     async with crowd:
         await _until_all_is_well(crowd)
-        before = crowd.acknowledged
         silence = Silence(crowd)
         async with silence:
             await fault.make(site)
+            before = crowd.acknowledged
             await fault.last(site, fault.amount(scale))
         during = crowd.acknowledged - before
+        doubt = await fault.doubt(site)
         await fault.end(site)
         back = await _seconds_until_back(site)
         await asyncio.sleep(CALM_SECONDS)
         await crowd.finish()
         await _compare_store(site, crowd)
-    trial = Trial(fault.name, fault.back, crowd, back, during, silence.longest, fault.silence)
+    limits = (fault.silence, fault.most, fault.cuts_clients)
+    trial = Trial(fault.name, fault.back, crowd, back, during, silence.longest, *limits, doubt)
     report(f"{fault.name}: {trial.bar().found} {dict(crowd.story.counts + crowd.sightings.counts)}")
     for line in trial.wrong[:MOST_LINES]:
         report(f"{fault.name}, seed {seed}: {line}")
@@ -166,28 +173,5 @@ async def _seconds_until_back(site: Site) -> float | None:
 
 
 async def _until_back(site: Site, server: Server) -> None:
-    while not (await _is_ready(server) and await _takes_a_message(site, server)):  # noqa: ASYNC110 - no sign comes
+    while not (await is_ready(server) and await takes_a_message(site, server)):  # noqa: ASYNC110 - no sign comes
         await asyncio.sleep(PROBE_SECONDS)
-
-
-async def _is_ready(server: Server) -> bool:
-    try:
-        async with httpx2.AsyncClient(timeout=PROBE_PATIENCE_SECONDS, trust_env=False, verify=False) as http:
-            answer = await http.get(f"http://{server.machine.address}:{server.port}/readyz")
-    except httpx2.HTTPError:
-        return False
-    return answer.status_code == 200
-
-
-async def _takes_a_message(site: Site, server: Server) -> bool:
-    probe = Probe({})
-    try:
-        async with asyncio.timeout(PROBE_PATIENCE_SECONDS):
-            await connect(server, site.prober, probe)
-        await probe.ask("room.join", room=PROBES, limit=0)
-        answer = await probe.ask("chat.send", room=PROBES, text="probe", client_id=f"p{next(_numbers)}")
-    except (OSError, WSHandshakeError, TimeoutError):
-        return False
-    finally:
-        probe.hang_up()
-    return bool(answer["type"] == "reply")

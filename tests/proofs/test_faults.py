@@ -2,7 +2,6 @@
 
 import errno
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -76,6 +75,38 @@ def test_a_gateway_whose_other_nodes_are_held_up_misses_it() -> None:
     found = trial()
     found.silence, found.most_silence = 5.0, 4.0
     assert not found.bar().passed
+
+
+def test_a_fault_that_did_not_take_hold_misses_it() -> None:
+    found = trial()
+    found.doubt = "no call of the gateway has failed"
+    assert not found.bar().passed
+    assert not found.bar().is_figure
+    assert found.doubt in found.bar().found
+
+
+@pytest.mark.parametrize(("most", "passed"), [(2, False), (3, True)])
+def test_a_fault_that_refuses_everything_may_let_through_what_was_on_the_way(most: int, passed: bool) -> None:
+    found = trial()
+    found.most_during = most
+    assert found.bar().passed is passed
+
+
+def test_a_fault_that_cuts_clients_needs_one_that_resumes() -> None:
+    found = trial()
+    found.must_resume = True
+    assert not found.bar().passed
+    found.crowd.sightings.counts["recovered"] = 1
+    assert found.bar().passed
+
+
+def test_each_fault_shows_that_it_took_hold() -> None:
+    # The others raise an exception: kills, a cut of the power.
+    raises = {"kills-alone", "kills-two-nodes", "power-cuts"}
+    for place in (place for lane in LANES for place in lane):
+        for fault in place.faults:
+            is_shown = fault.most is not None or fault.doubt is not Fault("", "").doubt
+            assert is_shown or fault.name in raises, fault.name
 
 
 @pytest.mark.parametrize("kind", ["lost", "holes", "doubles", "unasked"])
@@ -195,12 +226,17 @@ def test_a_faulty_disk_fails_the_calls_that_its_switch_says_in_its_folder_only(t
     variables = {"LD_PRELOAD": str(library), "FAULTY_DISK": f"{folder}/", "FAULTY_DISK_SWITCH": str(switch)}
 
     def written(file: Path, *, write: int = 0, sync: int = 0, of_1000: int = disks.ALWAYS) -> int:
-        switch.write_bytes(struct.pack("5i", 0, write, sync, 0, of_1000))
+        switch.write_bytes(disks.SWITCH.pack(0, write, sync, 0, of_1000, 0))
         command = [sys.executable, "-c", WRITE, str(file)]
         return subprocess.run(command, env=os.environ | variables, timeout=20, check=False).returncode
 
+    def counted() -> int:
+        return int(disks.SWITCH.unpack(switch.read_bytes())[-1])
+
     assert written(folder / "a") == 0
+    assert counted() == 0
     assert written(folder / "b", write=errno.EROFS) == errno.EROFS
+    assert counted() == 1
     assert (folder / "b").read_bytes() == b"1234"
     assert written(folder / "c", sync=errno.EIO) == errno.EIO
     assert written(folder / "d", write=errno.EIO, of_1000=0) == 0

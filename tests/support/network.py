@@ -88,6 +88,10 @@ class Network:
         rate = ("rate", f"{kbit}kbit", "burst", "4kb", "latency", "1s")
         self._in(self._pids[machine], "tc", "qdisc", "replace", "dev", "eth0", "root", "tbf", *rate)
 
+    def is_throttled(self, machine: Machine) -> bool:
+        """Return whether a machine sends no faster than it may."""
+        return "tbf" in self._in(self._pids[machine], "tc", "qdisc", "show", "dev", "eth0")
+
     def mend(self) -> None:
         """End all that was done to links."""
         receivers, self._dropped = {receiver for _, receiver in self._dropped}, set()
@@ -133,17 +137,18 @@ class Network:
     def _port_of(self, address: str) -> str:
         return f"port{address.rpartition('.')[2]}"
 
-    def _in(self, pid: int, *command: str, text: str = "", check: bool = True) -> None:
-        _run(*self._command(pid), *command, text=text, check=check)
+    def _in(self, pid: int, *command: str, text: str = "", check: bool = True) -> str:
+        return _run(*self._command(pid), *command, text=text, check=check)
 
     def _command(self, pid: int) -> tuple[str, ...]:
         return ("nsenter", f"--net=/proc/{pid}/ns/net", "--")
 
 
-def _run(*command: str, text: str = "", check: bool = True) -> None:
+def _run(*command: str, text: str = "", check: bool = True) -> str:
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     if check and done.returncode:
         raise Unavailable(f"needs network namespaces: `{' '.join(command)}` said: {done.stderr.strip()}")
+    return done.stdout
 
 
 @contextmanager
