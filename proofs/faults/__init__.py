@@ -80,10 +80,13 @@ async def _try_all(place: Place[S], site: S, scale: Scale, seed: int, report: Re
 
 def _bars_of_logs(place: str, nodes: Sequence[Node], trials: int, growth: float) -> list[Bar]:
     logs = [node.lines() for node in nodes]
+    repeated = sum(node.repeated_starts for node in nodes)
     tracebacks = sum("Traceback" in line for log in logs for line in log)
     lines = max(len(log) for log in logs) / trials
     return [
         none_of(f"{place}: tracebacks in the logs", tracebacks),
+        # The store and the bus are there at each start of these places.
+        none_of(f"{place}: starts of a node that ended, and were repeated", repeated),
         at_most(f"{place}: lines of a node's log for each fault", lines, MOST_LINES_A_FAULT, digits=0),
         at_most(f"{place}: growth of a node", growth, MOST_GROWTH_MB, " MB", digits=0),
     ]

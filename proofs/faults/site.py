@@ -38,6 +38,8 @@ class Node:
     def __init__(self, server: Server, lives: Lives) -> None:
         self.server = server
         self._lives = lives
+        self.repeated_starts = 0
+        """How often it ended at its start, and was started again."""
 
     @property
     def pid(self) -> int:
@@ -61,6 +63,7 @@ class Node:
                 if self._lives.goes_on():
                     raise
                 await self._lives.end()
+                self.repeated_starts += 1
         raise RuntimeError(f"the gateway does not start:\n{self.lines()[-1]}")
 
     async def kill(self) -> None:

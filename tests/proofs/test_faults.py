@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rig import Person
+from benchmarks.rig import Lives, Person, Server
 from proofs import faults
 from proofs.bar import Scale
 from proofs.faults import bars_of, clocks, disks
 from proofs.faults.crowd import Crowd
 from proofs.faults.fault import Fault, Place
-from proofs.faults.site import Site
+from proofs.faults.site import Node, Site
 from proofs.faults.table import LANES
 from proofs.faults.trial import Trial
 from tests.support.lacking import Unavailable, lacking
@@ -107,6 +107,36 @@ def test_each_fault_shows_that_it_took_hold() -> None:
         for fault in place.faults:
             is_shown = fault.most is not None or fault.doubt is not Fault("", "").doubt
             assert is_shown or fault.name in raises, fault.name
+
+
+class Unstable(Lives):
+    """Lives that end at their start twice."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+
+    async def start(self) -> None:
+        self.starts += 1
+
+    async def end(self) -> int:
+        return 1
+
+    def goes_on(self) -> bool:
+        return self.starts > 2
+
+
+class Starting(Server):
+    """A server whose start depends on its life alone."""
+
+    async def answers(self, lives: Callable[[], bool]) -> None:
+        if not lives():
+            raise RuntimeError("it did not start")
+
+
+async def test_starts_that_are_repeated_are_counted(tmp_path: Path) -> None:
+    node = Node(Starting(tmp_path, None), Unstable())
+    await node.start()
+    assert node.repeated_starts == 2
 
 
 @pytest.mark.parametrize("kind", ["lost", "holes", "doubles", "unasked"])
