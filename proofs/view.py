@@ -10,6 +10,9 @@ Frame = dict[str, Any]
 EVENTS = frozenset({"chat.message", "chat.edited", "chat.deleted"})
 """The events with a whole message."""
 
+MOST_MISSED = 300
+"""How many messages a resume brings. Those of the proofs are small, so that many always fit into a frame."""
+
 MOST_LINES = 40
 """How many faults are kept in words. All are counted."""
 
@@ -126,7 +129,10 @@ class View:
         reason = reply.get("reason", "")
         if self.epoch:
             self._sightings.counts[f"not recovered: {reason}"] += 1
-        if reason == "epoch_changed" or reply["offset"] < self.position:
+        missed = reply["offset"] - self.position
+        # Nothing is removed from these rooms.
+        is_wrong = reason in {"epoch_changed", "too_old"} or (reason == "too_many" and missed <= MOST_MISSED)
+        if is_wrong or missed < 0:
             self._complain("lost", f"it was at {self.position}, and is told {reason}, {reply['offset']}")
         self.messages = {message["offset"]: Seen.of(message) for message in reply["messages"]}
         for message in self.messages.values():

@@ -112,7 +112,18 @@ def test_after_resync_a_client_waits_for_the_next_join(view: View, sightings: Si
     view.take({"type": "resync", "data": {"room": "lobby", "epoch": "e", "offset": 7}})
     assert view.is_stale
     view.take(event(8))
-    view.joined(reply(8, recovered=False, reason="too_many", messages=[message(8)]))
+    view.joined(reply(308, recovered=False, reason="too_many", messages=[message(308)]))
     assert not view.is_stale
-    view.compare(log(Seen(1, 1, "bob", "hello"), Seen(8, 8, "bob", "hello")), 8)
+    view.compare(log(Seen(1, 1, "bob", "hello"), Seen(308, 308, "bob", "hello")), 308)
+    assert not sightings.wrong
+
+
+@pytest.mark.parametrize(("reason", "offset"), [("too_old", 301), ("too_many", 300), ("epoch_changed", 301)])
+def test_a_resume_that_need_not_fail_is_noticed(view: View, sightings: Sightings, reason: str, offset: int) -> None:
+    view.joined(reply(offset, recovered=False, reason=reason, messages=[message(offset)]))
+    assert sightings.counts["lost"] == 1
+
+
+def test_a_resume_over_more_than_it_can_bring_may_fail(view: View, sightings: Sightings) -> None:
+    view.joined(reply(301, recovered=False, reason="too_many", messages=[message(301)]))
     assert not sightings.wrong
