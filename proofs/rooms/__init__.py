@@ -17,6 +17,7 @@ from benchmarks.story import compare_database
 from proofs.bar import Bar, Proof, Report, Scale, none_of
 from proofs.faults.site import Site, rooms_of, running_nodes
 from proofs.faults.trial import DISORDER, DOUBLED, LOST
+from proofs.logs import wrong_lines
 from proofs.rooms.detour import Detour
 from proofs.rooms.gathering import Gathering, Mischief
 from tests.support.postgres import fresh_database, running_postgres
@@ -46,6 +47,8 @@ class Found:
     """What the rounds at one place have shown together."""
 
     place: str
+    is_alone: bool = False
+    """Whether there is one node: a join may not be behind another one then."""
     lost: int = 0
     doubled: int = 0
     disorder: int = 0
@@ -54,6 +57,7 @@ class Found:
     acknowledged: int = 0
     views: int = 0
     stale_reads: int = 0
+    resumes: int = 0
     mischief: dict[str, int] = field(default_factory=dict)
 
     def bars(self) -> list[Bar]:
@@ -67,12 +71,18 @@ class Found:
             none_of(f"{self.place}: changes out of order in a view", self.disorder),
             none_of(f"{self.place}: changes before one that was acknowledged before they began", self.late),
             none_of(f"{self.place}: other faults", self.others),
+            Bar(f"{self.place}: resumes that brought what was missed", "≥ 1", f"{self.resumes:,}", self.resumes > 0),
+            *self._bars_of_one_node(),
         ]
+
+    def _bars_of_one_node(self) -> list[Bar]:
+        what = f"{self.place}: joins that show less than was acknowledged before they began"
+        return [none_of(what, self.stale_reads)] if self.is_alone else []
 
     def add(self, gathering: Gathering, mischief: Mischief) -> list[str]:
         """Add a round, and return its faults in words."""
         counts = gathering.story.counts + gathering.sightings.counts
-        late = gathering.order.late()
+        late, stale = gathering.order.late(), gathering.order.stale_reads()
         lines = gathering.story.wrong + gathering.sightings.wrong
         self.lost += sum(counts[kind] for kind in LOST)
         self.doubled += sum(counts[kind] for kind in DOUBLED)
@@ -81,10 +91,11 @@ class Found:
         self.others += len(lines) if not any(counts[kind] for kind in (*LOST, *DOUBLED, *DISORDER)) else 0
         self.acknowledged += gathering.acknowledged
         self.views += sum(len(member.views) for member in gathering.members)
-        self.stale_reads += len(gathering.order.stale_reads())
+        self.stale_reads += len(stale)
+        self.resumes += gathering.sightings.counts["recovered"]
         for what, count in mischief.counts.items():
             self.mischief[what] = self.mischief.get(what, 0) + count
-        return [*lines, *late]
+        return [*lines, *late, *(stale if self.is_alone else ())]
 
 
 async def prove(scale: Scale, report: Report) -> list[Bar]:
@@ -92,18 +103,30 @@ async def prove(scale: Scale, report: Report) -> list[Bar]:
     seed = random.SystemRandom().randrange(2**32)
     report(f"the seed of the rounds is {seed}")
     found = await asyncio.gather(_rounds(two_nodes, scale, seed, report), _rounds(one_node, scale, seed, report))
-    return [bar for each in found for bar in each.bars()]
+    return [bar for bars in found for bar in bars]
 
 
 async def _rounds(
     place: Callable[[Sequence[str]], AbstractAsyncContextManager[Place]], scale: Scale, seed: int, report: Report
-) -> Found:
+) -> list[Bar]:
     names = [f"round-{number}" for number in range(1, ROUNDS[scale] + 1)]
     async with place(names) as at:
-        found = Found(at.name)
+        found = Found(at.name, is_alone=len(at.site.nodes) == 1)
         for number, name in enumerate(names):
             await play(at, name, SECONDS[scale], seed + number, found, report)
-        return found
+        return [*found.bars(), *_bars_of_nodes(at)]
+
+
+def _bars_of_nodes(place: Place) -> list[Bar]:
+    """Return the bars of what the nodes have logged, and how they have started."""
+    logs = [
+        wrong_lines(f"{place.name}: lines of the log of node {number} that report a fault", node.server.log)
+        for number, node in enumerate(place.site.nodes, 1)
+    ]
+    if place.others:
+        return logs  # a node may find the bus away at its start
+    repeated = sum(node.repeated_starts for node in place.site.nodes)
+    return [*logs, none_of(f"{place.name}: starts of a node that ended, and were repeated", repeated)]
 
 
 async def play(place: Place, name: str, seconds: float, seed: int, found: Found, report: Report) -> None:

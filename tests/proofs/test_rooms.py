@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from proofs.rooms import Found
 from proofs.rooms.detour import CLEAR, Detour, Weather
 from proofs.rooms.order import Operation, Order
 from proofs.rooms.wanderer import Timed
@@ -43,6 +44,18 @@ def test_a_join_that_shows_less_than_was_acknowledged_is_stale() -> None:
     both = order(Operation(0, 1, 2), Operation(2, 3, 1, is_read=True))
     assert both.late() == []
     assert len(both.stale_reads()) == 1
+
+
+@pytest.mark.parametrize(("is_alone", "missed"), [(True, 1), (False, 0)])
+def test_one_node_may_show_no_stale_join(is_alone: bool, missed: int) -> None:
+    found = Found("SQLite", is_alone, acknowledged=1, views=1, resumes=1, stale_reads=1)
+    assert sum(not bar.passed for bar in found.bars()) == missed
+
+
+def test_rounds_without_a_resume_miss_a_bar() -> None:
+    found = Found("SQLite", acknowledged=1, views=1)
+    [missed] = [bar for bar in found.bars() if not bar.passed]
+    assert "resumes" in missed.what
 
 
 async def test_an_event_of_a_room_that_was_left_is_a_fault() -> None:
