@@ -36,7 +36,7 @@ from benchmarks.rig import (
     temporary_folder,
     window_of,
 )
-from benchmarks.story import Story, compare, compare_database, read_log
+from benchmarks.story import Story, compare, compare_database, read_log, reply_to
 from benchmarks.talker import Talker
 
 STARTING = 0.1
@@ -102,7 +102,7 @@ class Run:
     async def _compare(self) -> None:
         reader = await connect(self.server, self.talkers[0].person)
         for room, log in self.story.logs.items():
-            joined = (await reader.ask("room.join", room=room))["data"]
+            joined = await reply_to(reader, "room.join", room=room)
             told = await read_log(reader, room)
             # Only the sender sees a message's `client_id`, so the database is compared for that.
             compare(self.story, room, {offset: replace(said, client_id=None) for offset, said in log.items()}, told)

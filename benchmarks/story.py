@@ -1,5 +1,6 @@
 """What users have done in rooms: their requests, all acknowledged changes, and what the logs hold in the end."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from gateway.store.engine import Database
 from gateway.store.tables import messages, rooms, users
 
 PAGE = 100
+REPEAT_SECONDS, PAUSE_SECONDS = 30.0, 0.1
 
 
 @dataclass
@@ -130,13 +132,23 @@ def _is_kept(said: Said, found: Said | None, *, late: bool) -> bool:
     return found.changed >= said.changed and replace(found, changed=said.changed) == said
 
 
+async def reply_to(asker: Asker, type: str, **data: object) -> Frame:
+    """Return the data of the reply to a message. Repeat it while it may; then raise `RuntimeError`."""
+    until = asyncio.get_running_loop().time() + REPEAT_SECONDS
+    while (answer := await asker.ask(type, **data))["type"] == "error":
+        if not answer["retryable"] or asyncio.get_running_loop().time() > until:
+            raise RuntimeError(f"{type} is refused: {answer}")
+        await asyncio.sleep(PAUSE_SECONDS)
+    return dict(answer["data"])
+
+
 async def read_log(reader: Asker, room: str) -> dict[int, Said]:
     """Read a whole log through the protocol."""
     found: dict[int, Said] = {}
     more = True
     while more:
         data = {"room": room, "after": max(found, default=0), "limit": PAGE}
-        page = (await reader.ask("chat.history", **data))["data"]
+        page = await reply_to(reader, "chat.history", **data)
         more = page["has_more"]
         for each in page["messages"]:
             deleted = each.get("deleted", False)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Self
 
 from benchmarks.rig import Person, Server, connect
-from benchmarks.story import Said, Story, compare, read_log
+from benchmarks.story import Said, Story, compare, read_log, reply_to
 from proofs.faults.member import Connection, Member
 from proofs.view import Seen, Sightings, View
 
@@ -77,8 +77,8 @@ class Crowd:
     async def _compare(self, server: Server) -> None:
         """Compare with the logs as one node has them."""
         reader = Connection({})
-        await connect(server, self._people[0], reader)
         try:
+            await connect(server, self._people[0], reader)
             for room in self.story.logs:
                 found = await read_log(reader, room)
                 top = max((said.changed for said in found.values()), default=0)
@@ -91,7 +91,7 @@ class Crowd:
         """Wait until the node and all clients know all changes. The node may have just stored one for another node."""
         until = asyncio.get_running_loop().time() + HEARD_SECONDS
         while asyncio.get_running_loop().time() < until:
-            known = (await reader.ask("room.join", room=room, limit=0))["data"]["offset"]
+            known = (await reply_to(reader, "room.join", room=room, limit=0))["offset"]
             if known == top and all(member.views[room].position == top for member in self.members):
                 return
             await asyncio.sleep(0.05)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rig import Lives, Person, Server
+from benchmarks.rig import Asker, Frame, Lives, Person, Server
+from benchmarks.story import read_log
 from proofs import faults
 from proofs.bar import Scale
 from proofs.faults import bars_of, clocks, disks
@@ -131,6 +132,30 @@ class Starting(Server):
     async def answers(self, lives: Callable[[], bool]) -> None:
         if not lives():
             raise RuntimeError("it did not start")
+
+
+class Refusing(Asker):
+    """A connection to a gateway that is not able to answer at first."""
+
+    def __init__(self, *answers: Frame) -> None:
+        super().__init__()
+        self._next = iter(answers)
+
+    async def ask(self, type: str, **data: object) -> Frame:
+        return next(self._next)
+
+
+NOT_ABLE = {"type": "error", "status": 50300, "name": "unavailable", "message": "the store is busy", "retryable": True}
+
+
+async def test_a_log_is_read_again_while_the_gateway_is_not_able_to() -> None:
+    page = {"type": "reply", "data": {"messages": [], "has_more": False}}
+    assert await read_log(Refusing(NOT_ABLE, page), "lobby") == {}
+
+
+async def test_a_log_that_is_refused_for_good_breaks_the_proof() -> None:
+    with pytest.raises(RuntimeError, match="is refused"):
+        await read_log(Refusing(NOT_ABLE | {"retryable": False}), "lobby")
 
 
 async def test_starts_that_are_repeated_are_counted(tmp_path: Path) -> None:
