@@ -102,7 +102,8 @@ class Member(Talker):
                 await side_by_side([self._speak(connection, hushed), self._watch(connection, sightings, over)])
             except (OSError, WSHandshakeError, TimeoutError):
                 sightings.counts["connections that failed"] += 1
-            connection.hang_up()
+            finally:
+                connection.hang_up()
             self._number += 1
             after = min(connection.bye.get("after_ms", 0) / 1000, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(max(after, wait * self._chance.uniform(0.5, 1)))

@@ -1,7 +1,9 @@
 """The proof of faults: what it breaks is really broken, and a bar is missed where the gateway does not hold."""
 
+import asyncio
 import errno
 import os
+import random
 import subprocess
 import sys
 import time
@@ -19,9 +21,11 @@ from proofs.bar import Scale
 from proofs.faults import bars_of, clocks, disks
 from proofs.faults.crowd import Crowd
 from proofs.faults.fault import Fault, Place
+from proofs.faults.member import Connection, Member
 from proofs.faults.site import Node, Site
 from proofs.faults.table import LANES
 from proofs.faults.trial import Trial
+from proofs.view import Sightings
 from tests.support.lacking import Unavailable, lacking
 from tests.support.network import Machine, running_network
 
@@ -156,6 +160,30 @@ async def test_a_log_is_read_again_while_the_gateway_is_not_able_to() -> None:
 async def test_a_log_that_is_refused_for_good_breaks_the_proof() -> None:
     with pytest.raises(RuntimeError, match="is refused"):
         await read_log(Refusing(NOT_ABLE | {"retryable": False}), "lobby")
+
+
+class Talking(Member):
+    """A user whose connection is there at once."""
+
+    async def _come(self, connection: Connection, sightings: Sightings) -> None:
+        self.connection = connection
+
+    async def _speak(self, connection: Connection, hushed: asyncio.Event) -> None:
+        await asyncio.sleep(60)
+
+    async def _watch(self, connection: Connection, sightings: Sightings, over: asyncio.Event) -> None:
+        await asyncio.sleep(60)
+
+
+async def test_a_crowd_hangs_up_at_its_end() -> None:
+    crowd = Crowd([], [], ["lobby"], 7)
+    person = Person("talker")
+    talking = Talking(person, [], {}, crowd.story, random.Random(7), 0.1)
+    crowd.members.append(talking)
+    async with crowd:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert talking.connection.is_over
 
 
 async def test_starts_that_are_repeated_are_counted(tmp_path: Path) -> None:
