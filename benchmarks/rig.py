@@ -209,6 +209,8 @@ class Lives:
         self._server = server
         self._launcher: asyncio.subprocess.Process | None = None
         self.pid = 0
+        self._is_alive = False
+        """Whether nothing has waited for the end of the process, so that its number is still its own."""
 
     async def __aenter__(self) -> Self:
         with self._server.log.open("ab") as log:
@@ -233,12 +235,18 @@ class Lives:
             try:
                 await asyncio.wait_for(launcher.wait(), STOP_SECONDS)
             except TimeoutError:
-                launcher.kill()
+                # It may wait for a life that does not end, and the life would go on without it.
+                with suppress(ProcessLookupError):
+                    if self._is_alive:
+                        os.kill(self.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    launcher.kill()
                 await launcher.wait()
 
     async def start(self) -> None:
         """Begin a life, without a wait until it takes connections."""
         self.pid = int(await self._ask("start"))
+        self._is_alive = True
 
     def goes_on(self) -> bool:
         """Return whether the life still runs."""
@@ -254,7 +262,9 @@ class Lives:
 
     async def end(self) -> int:
         """Wait for the end of a life, and return its exit status."""
-        return int(await self._ask("wait"))
+        status = int(await self._ask("wait"))
+        self._is_alive = False
+        return status
 
     async def _ask(self, line: str) -> str:
         launcher = self._launcher

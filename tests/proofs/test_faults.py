@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import rig
 from benchmarks.rig import Asker, Frame, Lives, Person, Server
 from benchmarks.story import read_log
 from proofs import faults
@@ -136,6 +137,20 @@ class Starting(Server):
     async def answers(self, lives: Callable[[], bool]) -> None:
         if not lives():
             raise RuntimeError("it did not start")
+
+
+def has_ended(lives: Lives) -> bool:
+    return not Path(f"/proc/{lives.pid}").exists() or not lives.goes_on()
+
+
+async def test_no_life_outlives_a_launcher_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig, "STOP_SECONDS", 0.5)
+    async with Lives(Server(tmp_path, None)) as lives:
+        await lives.start()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await lives.end()
+    assert has_ended(lives)
 
 
 class Refusing(Asker):
