@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -156,21 +156,37 @@ async def read_log(reader: Asker, room: str) -> dict[int, Said]:
     return found
 
 
-async def compare_database(database: Database, story: Story) -> None:
-    """Compare the tables with the acknowledged changes."""
+@dataclass(frozen=True)
+class Tables:
+    """What the tables hold of some rooms."""
+
+    logs: Logs
+    ids: Counter[tuple[str, str, str]]
+    """How many messages have a room, a sender and a `client_id`."""
+    tops: dict[str, int]
+    """The ends of the logs."""
+
+
+async def read_tables(database: Database, names: Collection[str]) -> Tables:
+    """Read all messages of some rooms."""
     query = select(messages, rooms.c.name.label("room"), users.c.name.label("sender")).where(
-        rooms.c.id == messages.c.room_id, users.c.id == messages.c.sender_id, rooms.c.name.in_(story.logs)
+        rooms.c.id == messages.c.room_id, users.c.id == messages.c.sender_id, rooms.c.name.in_(names)
     )
-    found: Logs = {room: {} for room in story.logs}
+    logs: Logs = {room: {} for room in names}
     ids: Counter[tuple[str, str, str]] = Counter()
     positions = select(rooms.c.name, rooms.c.offset)
     rows, ends = await database.query(lambda at: (at.execute(query).all(), at.execute(positions).all()))
     for row in rows:
         ids[row.room, row.sender, row.client_id] += 1
-        found[row.room][row.offset] = Said(row.sender, row.client_id, row.text, row.changed, row.deleted_at is not None)
-    tops = {row.name: row.offset for row in ends}
-    story.counts["doubles"] += sum(times - 1 for times in ids.values())
+        logs[row.room][row.offset] = Said(row.sender, row.client_id, row.text, row.changed, row.deleted_at is not None)
+    return Tables(logs, ids, {row.name: row.offset for row in ends})
+
+
+async def compare_database(database: Database, story: Story) -> None:
+    """Compare the tables with the acknowledged changes."""
+    found = await read_tables(database, story.logs)
+    story.counts["doubles"] += sum(times - 1 for times in found.ids.values())
     for room, log in story.logs.items():
-        compare(story, room, log, found[room])
-        if not 0 <= tops[room] - max(story.taken[room], default=0) <= story.unsure[room]:
-            story.wrong.append(f"{room}: the table says that the log ends at {tops[room]}")
+        compare(story, room, log, found.logs[room])
+        if not 0 <= found.tops[room] - max(story.taken[room], default=0) <= story.unsure[room]:
+            story.wrong.append(f"{room}: the table says that the log ends at {found.tops[room]}")

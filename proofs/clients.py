@@ -1,8 +1,8 @@
 """The clients of a proof, in a process of their own: they come, talk, listen, go in several ways, and come back.
 
 Each client is a member of the same rooms for good. It must hear each change of them once and in order, also what was
-said while it was away. A message without an answer is sent again with its `client_id`. So at the end, each is known to
-be stored once.
+said while it was away. A message without an answer is sent again with its `client_id`. At the end, the store must have
+each message that was acknowledged, as it was sent, and once.
 """
 
 import asyncio
@@ -21,7 +21,9 @@ import uvloop
 from picows import WSHandshakeError, ws_connect
 
 from benchmarks.pace import Pace
-from benchmarks.rig import ANSWER_SECONDS, Asker, Frame
+from benchmarks.rig import ANSWER_SECONDS, Asker, Frame, database_for
+from benchmarks.story import Said, read_tables
+from proofs.acknowledged import Acknowledged
 from proofs.child import serve
 from proofs.process import raise_limit_of_files
 from proofs.request import post
@@ -48,6 +50,9 @@ MOST_ON_THE_WAY = 2000
 
 ABRUPT = 0.5
 """The share of the clients that go without a close frame."""
+
+MOST_LINES = 20
+"""How many faults are kept in words. All are counted."""
 
 ODD_JOBS = ("typing", "read", "signal", "room", "edit")
 
@@ -103,7 +108,7 @@ class Tally:
     def note(self, kind: str, words: str) -> None:
         """Count a fault, and keep the first ones."""
         self.counts[kind] += 1
-        if len(self.wrong) < 20:
+        if len(self.wrong) < MOST_LINES:
             self.wrong.append(f"{kind}: {words}")
 
 
@@ -317,7 +322,9 @@ class Member:
             return
         if self.unanswered.pop(client_id, None) is not None:
             self.crowd.on_the_way -= 1
-        self.crowd.store(room, reply["data"]["message"]["offset"], repeated=reply["data"]["duplicate"])
+        message = reply["data"]["message"]
+        said = Said(self.name, client_id, text, message["changed"])
+        self.crowd.store(room, message["offset"], said, repeated=reply["data"]["duplicate"])
 
     async def do_odd_job(self, job: str, room: str) -> None:
         """Do what is not a message in the common rooms: none of it may leave something behind."""
@@ -372,6 +379,8 @@ class Crowd:
         self.ended = False
         self.on_the_way = 0
         self.members = [Member(self, *each) for each in orders["members"]]
+        self._url: str | None = orders["url"]
+        self._acknowledged = Acknowledged(orders["kept"])
         self._rates: dict[str, float] = orders["rates"]
         self._tasks: set[asyncio.Task[None]] = set()
         self._paces: list[asyncio.Task[None]] = []
@@ -393,7 +402,7 @@ class Crowd:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.tally.note("faults of the clients", repr(error))
 
-    def store(self, room: str, offset: int, *, repeated: bool) -> None:
+    def store(self, room: str, offset: int, said: Said, *, repeated: bool) -> None:
         """Note an acknowledged message. A repeated one may be known already."""
         self.tally.counts["acknowledged"] += 1
         self.tally.counts["repeated"] += repeated
@@ -401,6 +410,7 @@ class Crowd:
         if offset in stored and not repeated:
             self.tally.note("doubled", f"two messages of {room} have the offset {offset}")
         stored.add(offset)
+        self._acknowledged.add(room, offset, said)
 
     def _one_of_them(self) -> Member | None:
         for _ in range(10):
@@ -443,7 +453,7 @@ class Crowd:
         return {"counts": self.tally.counts, "wrong": self.tally.wrong}
 
     async def _end(self) -> None:
-        """Stop, wait until all are here and all is answered, and compare each log with what was acknowledged."""
+        """Stop, wait until all are here and all is answered, and compare with what was acknowledged."""
         for pace in self._paces:
             pace.cancel()
         for _ in range(round(LAST_SECONDS / 0.1)):
@@ -457,6 +467,21 @@ class Crowd:
             for room in member.rooms:
                 self._compare(member, room)
         self.ended = True
+        if self._url is not None:
+            await self._compare_store(self._url)
+
+    async def _compare_store(self, url: str) -> None:
+        """Compare what the store has, while the gateway still serves."""
+        database = database_for(url)
+        try:
+            found = await read_tables(database, sorted({room for member in self.members for room in member.rooms}))
+        finally:
+            await database.close()
+        story = self._acknowledged.compare(found)
+        self.tally.counts["compared with the store"] = sum(map(len, found.logs.values()))
+        self.tally.counts["lost"] += story.counts["lost"]
+        self.tally.counts["doubled"] += story.counts["doubles"] + story.counts["unasked"]
+        self.tally.wrong += story.wrong[:MOST_LINES]
 
     def _compare(self, member: Member, room: str) -> None:
         stored, known = self.tally.stored.get(room, set()), member.known[room].offset

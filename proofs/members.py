@@ -29,11 +29,13 @@ def orders_for(
     rates: Mapping[str, float],
     restarts: bool = False,
     password: str | None = None,
+    url: str | None = None,
+    kept: int | None = None,
 ) -> dict[str, Any]:
     """Return the orders for `proofs.clients`. `rates` has what they do, in times a second.
 
-    With a password, they
-    also come with tickets and log-ins.
+    With a password, they also come with tickets and log-ins. At the end, they compare the store at `url` with what was
+    acknowledged; of each room, it must have the newest `kept` messages, or all.
     """
     rooms_of: dict[str, list[str]] = {}
     for name, members in rooms.items():
@@ -42,6 +44,8 @@ def orders_for(
     return {
         "port": port,
         "password": password,
+        "url": url,
+        "kept": kept,
         "seed": seed,
         "restarts": restarts,
         "rates": {"churn": 0.0, "messages": 0.0, "odd jobs": 0.0} | dict(rates),

@@ -123,12 +123,12 @@ async def store_with_people(
 
 @asynccontextmanager
 async def clients_of(
-    port: int, people: Sequence[Person], rooms: dict[str, list[Person]], report: Report
+    port: int, url: str, people: Sequence[Person], rooms: dict[str, list[Person]], report: Report
 ) -> AsyncIterator[Clients]:
     """Let the clients come and talk."""
     seed = random.randrange(2**32)
     report(f"the seed of the clients' choices is {seed}")
-    orders = orders_for(port, people, rooms, seed, restarts=True, rates={"messages": MESSAGES})
+    orders = orders_for(port, people, rooms, seed, restarts=True, rates={"messages": MESSAGES}, url=url)
     async with Child("proofs.clients", orders, ANSWER_SECONDS) as child:
         await asyncio.sleep(WARM_SECONDS)
         yield Clients(child, report)
@@ -146,7 +146,7 @@ async def rolling(kind: StoreKind, report: Report) -> list[Bar]:
         stack.callback(_read_log, server, what, bars)
         pid = await stack.enter_async_context(server.running())
         await _says(server.log, "workers serve: ", 1)
-        clients = await stack.enter_async_context(clients_of(server.port, people, rooms, report))
+        clients = await stack.enter_async_context(clients_of(server.port, url, people, rooms, report))
 
         async def replace() -> None:
             before = _count(server.log, NEW)
@@ -169,7 +169,7 @@ async def alone(kind: StoreKind, report: Report) -> list[Bar]:
         stack.callback(_read_log, server, what, bars)
         life = await stack.enter_async_context(AsyncExitStack())
         await life.enter_async_context(server.running())
-        clients = await stack.enter_async_context(clients_of(server.port, people, rooms, report))
+        clients = await stack.enter_async_context(clients_of(server.port, url, people, rooms, report))
 
         async def restart() -> None:
             await life.aclose()
@@ -194,7 +194,7 @@ async def behind_proxy(kind: StoreKind, report: Report) -> list[Bar]:
         for node, life in zip(nodes, lives, strict=True):
             await life.enter_async_context(node.running())
         port = await stack.enter_async_context(running_nginx(folder, [node.port for node in nodes]))
-        clients = await stack.enter_async_context(clients_of(port, people, rooms, report))
+        clients = await stack.enter_async_context(clients_of(port, url, people, rooms, report))
 
         async def restart() -> None:
             for node, life in zip(nodes, lives, strict=True):

@@ -81,7 +81,9 @@ async def soak(seconds: float, sizes: Sizes, report: Report, *, memory_share: fl
         stack.callback(lambda: logs.append(wrong_lines("lines of the log that report a fault", server.log)))
         pid = await stack.enter_async_context(server.running())
         rates = {"churn": sizes.churn, "messages": sizes.messages, "odd jobs": sizes.odd_jobs}
-        orders = orders_for(server.port, people, rooms, seed, rates=rates, password=PASSWORD)
+        orders = orders_for(
+            server.port, people, rooms, seed, rates=rates, password=PASSWORD, url=url, kept=KEPT_MESSAGES
+        )
         crowd = await stack.enter_async_context(Child("proofs.clients", orders, ANSWER_SECONDS))
         report(f"{sizes.clients} clients are in their rooms")
         samples = Samples(pid, server.inside, folder / "gateway.db", memory_share)

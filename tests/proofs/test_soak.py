@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.story import Said
 from proofs.clients import Crowd, Member, Position
 from proofs.soak import Sizes, soak
 
 EVENT = {"room": "hall", "epoch": "e1"}
+SAID = Said("ann", "ann-1", "Hello", 1)
 
 
 @pytest.fixture
@@ -19,7 +21,19 @@ def member() -> Member:
 
 def crowd(**more: Any) -> Crowd:
     members = [["ann", "token", ["hall"]]]
-    return Crowd({"port": 1, "password": "", "seed": 1, "rates": {}, "restarts": False, "members": members} | more)
+    return Crowd(
+        {
+            "port": 1,
+            "password": "",
+            "seed": 1,
+            "rates": {},
+            "restarts": False,
+            "members": members,
+            "url": None,
+            "kept": None,
+        }
+        | more
+    )
 
 
 def hear(member: Member, changed: int, type: str = "chat.message") -> dict[str, int]:
@@ -61,17 +75,17 @@ def test_a_resume_must_bring_what_was_missed(member: Member, answer: dict[str, A
 
 def test_an_acknowledged_message_that_is_not_in_the_log_is_lost(member: Member) -> None:
     for offset in range(1, 9):
-        member.crowd.store("hall", offset, repeated=False)
+        member.crowd.store("hall", offset, SAID, repeated=False)
     member.crowd._compare(member, "hall")
     assert member.crowd.tally.counts["lost"] == 1
 
 
 def test_two_acknowledgements_of_one_offset_are_doubled_unless_one_is_a_repeat() -> None:
     tally = (some := crowd()).tally
-    some.store("hall", 1, repeated=False)
-    some.store("hall", 1, repeated=True)
+    some.store("hall", 1, SAID, repeated=False)
+    some.store("hall", 1, SAID, repeated=True)
     assert tally.counts["doubled"] == 0
-    some.store("hall", 1, repeated=False)
+    some.store("hall", 1, SAID, repeated=False)
     assert tally.counts["doubled"] == 1
 
 
