@@ -8,17 +8,18 @@ each message that was acknowledged, as it was sent, and once.
 import asyncio
 import random
 import secrets
+import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
 import uvloop
-from picows import WSHandshakeError, ws_connect
+from picows import WSHandshakeError, WSParsedURL, ws_connect
 
 from benchmarks.pace import Pace
 from benchmarks.rig import ANSWER_SECONDS, Asker, Frame, database_for
@@ -34,6 +35,11 @@ LONGEST_AWAY = 3.0
 RETRY_SECONDS = 0.25
 LAST_RETRY_SECONDS = 2.0
 """The pauses of a client that is refused without a word: they double, and each is cut by chance."""
+
+PATIENCE_SECONDS = 10.0
+"""How long an answer may take where the gateway does not restart. A store has five seconds for one."""
+
+SERVER_ERROR = "status 500"
 
 ATTEMPTS = 5
 ASK_AGAIN = {429, 503}
@@ -68,12 +74,16 @@ class Returns:
     """Seconds from a loss until the client was in its rooms again."""
     last: float = 0.0
     """Seconds from the beginning of this record until the last client was back."""
-    attempts: Counter[int] = field(default_factory=Counter)
-    """How many met a gateway, or a proxy, that listens: by the quarter of a second since the beginning."""
+    steps: "list[Step]" = field(default_factory=lambda: [Step()])
 
     def note_attempt(self) -> None:
-        """Count a connection, whether or not the gateway took it."""
-        self.attempts[int((time.monotonic() - self.began) / BIN_SECONDS)] += 1
+        """Count a TCP connection when it is made, whether or not the gateway takes the client."""
+        self.steps[-1].attempts[int((time.monotonic() - self.began) / BIN_SECONDS)] += 1
+
+    def note_loss(self) -> None:
+        """Count a client that was sent away."""
+        self.away += 1
+        self.steps[-1].lost += 1
 
     def note(self, lost_at: float) -> None:
         """Note a return."""
@@ -85,8 +95,22 @@ class Returns:
 
     def summary(self) -> Frame:
         """Return it as JSON."""
-        bins = [self.attempts[number] for number in range(max(self.attempts, default=-1) + 1)]
-        return vars(self) | {"attempts": bins}
+        return vars(self) | {"steps": [step.summary() for step in self.steps]}
+
+
+@dataclass
+class Step:
+    """A part of a restart, in which one process of the gateway sends its clients away."""
+
+    lost: int = 0
+    """How many were sent away."""
+    attempts: Counter[int] = field(default_factory=Counter)
+    """The TCP connections to a gateway or a proxy, by the quarter of a second since the beginning of the record."""
+
+    def summary(self) -> Frame:
+        """Return it as JSON, from the first connection on."""
+        first, last = min(self.attempts, default=0), max(self.attempts, default=-1)
+        return {"lost": self.lost, "attempts": [self.attempts[number] for number in range(first, last + 1)]}
 
 
 class Position(NamedTuple):
@@ -115,8 +139,9 @@ class Tally:
 class Connection(Asker):
     """One connection of a client, which passes on the events of rooms."""
 
-    def __init__(self, heed: Callable[[Frame], None], resumed: Callable[[Frame], None]) -> None:
+    def __init__(self, heed: Callable[[Frame], None], resumed: Callable[[Frame], None], patience: float) -> None:
         super().__init__()
+        self.patience = patience
         self._heed = heed
         self._resumed = resumed
         self.bye: Frame | None = None
@@ -130,18 +155,45 @@ class Connection(Asker):
         elif "rooms" in message.get("data", ()) and message["type"] == "reply":
             self._resumed(message["data"])  # at once: the next frame may be an event that continues it
 
-    async def open(self, url: str) -> None:
-        """Connect up to the welcome, or raise `OSError`."""
-        opened = await ws_connect(lambda: self, url, websocket_handshake_timeout=ANSWER_SECONDS)
-        if opened[1] is not self:
-            raise ConnectionError("the connection was lost")
-        async with asyncio.timeout(ANSWER_SECONDS):
+    async def open(self, url: str, connected: Callable[[], None]) -> None:
+        """Connect up to the welcome, or raise `OSError`. Call `connected` when there is a TCP connection."""
+        async with asyncio.timeout(self.patience):
+            opened = await ws_connect(
+                lambda: self,
+                url,
+                websocket_handshake_timeout=self.patience,
+                socket_factory=partial(_connected_socket, connected),
+            )
+            if opened[1] is not self:
+                raise ConnectionError("the connection was lost")
             await self.welcomed
 
     def cut(self) -> None:
         """Go without a close frame, and without what is still to be sent."""
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
+
+
+async def _connected_socket(connected: Callable[[], None], url: WSParsedURL) -> socket.socket:
+    sock = socket.socket()
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (url.host, url.port))
+    except BaseException:
+        sock.close()
+        raise
+    connected()
+    return sock
+
+
+def _words(error: Exception) -> str:
+    """Return in short why a connection failed: the status of the handshake, or the kind of the error."""
+    response = error.response if isinstance(error, WSHandshakeError) else None
+    return type(error).__name__ if response is None else f"status {int(response.status)}"
+
+
+class FailedError(Exception):
+    """A request was answered with an error."""
 
 
 class Member:
@@ -170,21 +222,19 @@ class Member:
         """Connect, resume all rooms, and send again what has no answer. Try again while it is refused."""
         refusals = 0
         while True:
-            connection = Connection(self._hear, self._take_rooms)
+            connection = Connection(self._hear, self._take_rooms, self.crowd.patience)
             try:
-                await connection.open(f"ws://127.0.0.1:{self.crowd.port}/ws/chat?{await self._credential()}")
+                address = f"ws://127.0.0.1:{self.crowd.port}/ws/chat?{await self._credential()}"
+                await connection.open(address, self.crowd.returns.note_attempt)
                 await self._resume(connection)
             except (OSError, WSHandshakeError) as error:  # of a proxy without a node, too
                 bye = connection.bye
-                if not isinstance(error, ConnectionRefusedError):
-                    self.crowd.returns.note_attempt()
-                self.crowd.tally.counts[f"refused: {bye['reason'] if bye else type(error).__name__}"] += 1
+                self.crowd.excuse("refused connections", bye["reason"] if bye else _words(error))
                 longest = min(LAST_RETRY_SECONDS, RETRY_SECONDS * 2**refusals)
                 refusals += 1
                 seconds = longest * self.crowd.chance.uniform(0.5, 1)
                 await asyncio.sleep((bye or {}).get("after_ms", 1000 * seconds) / 1000)
             else:
-                self.crowd.returns.note_attempt()
                 break
         self.connection, self.leaving = connection, False
         connection_lost = asyncio.create_task(self._await_loss(connection))
@@ -198,7 +248,7 @@ class Member:
             return
         lost_at, bye = time.monotonic(), connection.bye or {}
         if self.crowd.restarts and bye.get("code") == DRAINING:
-            self.crowd.returns.away += 1
+            self.crowd.returns.note_loss()
             await asyncio.sleep(bye["after_ms"] / 1000)
             await self.come()
             self.crowd.returns.note(lost_at)
@@ -222,24 +272,32 @@ class Member:
 
     async def _log_out(self, token: str) -> None:
         for _ in range(ATTEMPTS):
-            with suppress(OSError):
-                status, _body = await post(self.crowd.port, "/token/revoke", urlencode({"token": token}))
+            try:
+                status, _body = await self._post("/token/revoke", urlencode({"token": token}))
+            except OSError as error:
+                self.crowd.excuse("asked to try again", f"/token/revoke: {type(error).__name__}")
+            else:
                 if status == 200:
                     return
+                self.crowd.excuse("asked to try again", f"/token/revoke: {status}")
             await asyncio.sleep(RETRY_SECONDS)
         self.crowd.tally.note("refused requests", f"{self.name} cannot log out")
+
+    async def _post(self, path: str, form: str, *, token: str | None = None) -> tuple[int, bytes]:
+        async with asyncio.timeout(self.crowd.patience):
+            return await post(self.crowd.port, path, form, token=token)
 
     async def _credential(self) -> str:
         chance, password = self.crowd.chance.random(), self.crowd.password
         if password is None:
             return f"token={self.token}"
         if chance < BY_TICKET:
-            status, body = await post(self.crowd.port, "/ws/ticket", "", token=self.token)
+            status, body = await self._post("/ws/ticket", "", token=self.token)
             self._expect(status, body)
             return f"ticket={orjson.loads(body)['ticket']}"
         if chance < BY_TICKET + BY_LOG_IN and self._own_token is None:
             form = urlencode({"username": self.name, "password": password})
-            status, body = await post(self.crowd.port, "/token", form)
+            status, body = await self._post("/token", form)
             self._expect(status, body)
             self._own_token = orjson.loads(body)["access_token"]
             return f"token={self._own_token}"
@@ -247,7 +305,7 @@ class Member:
 
     def _expect(self, status: int, body: bytes) -> None:
         if status in ASK_AGAIN:
-            self.crowd.tally.counts[f"asked to try again: {status}"] += 1
+            self.crowd.excuse("asked to try again", str(status))
         elif status != 200:
             self.crowd.tally.note("refused requests", f"{status} {body!r}")
         if status != 200:
@@ -309,13 +367,16 @@ class Member:
         assert connection is not None  # noqa: S101 - it is here
         try:
             reply = await connection.ask("chat.send", room=room, text=text, client_id=client_id)
+        except TimeoutError:
+            self.crowd.tally.note("late answers", f"{client_id} in {room}, after {connection.patience:g} s")
+            return
         except OSError:
             return  # it goes out again after the return
         if reply["type"] == "error":
             if not reply["retryable"]:
                 self.crowd.tally.note("refused messages", str(reply))
                 return
-            self.crowd.tally.counts[f"asked to try again: {reply['name']}"] += 1
+            self.crowd.excuse("asked to try again", reply["name"])
             await asyncio.sleep(reply.get("retry_after_ms", 1000 * RETRY_SECONDS) / 1000)
             if self.connection is connection and client_id in self.unanswered:
                 await self._send(client_id, room, text)
@@ -328,41 +389,56 @@ class Member:
 
     async def do_odd_job(self, job: str, room: str) -> None:
         """Do what is not a message in the common rooms: none of it may leave something behind."""
-        connection, self.busy = self.connection, True
+        connection = self.connection
         assert connection is not None  # noqa: S101 - it is here
         try:
             if job == "typing":
-                await connection.ask("chat.typing", room=room)
+                await self._ask(connection, "chat.typing", room=room)
             elif job == "read":
-                await connection.ask("chat.read", room=room, offset=self.known[room].offset)
+                await self._ask(connection, "chat.read", room=room, offset=self.known[room].offset)
             elif job == "signal":
-                await connection.ask("room.signal", room=room, name="wave", data={"at": 1})
+                await self._ask(connection, "room.signal", room=room, name="wave", data={"at": 1})
             elif job == "room":
                 await self._pass_through(connection)
             else:
                 await self._change_mind(connection)
-        except OSError:
-            self.crowd.tally.counts["odd jobs cut short"] += 1
+        except (OSError, FailedError) as error:
+            self.crowd.tally.note("failed odd jobs", f"{job} of {self.name}: {error!r}")
+        else:
+            self.crowd.tally.counts[f"done: {job}"] += 1
         finally:
             self.busy = False
 
+    async def _ask(self, connection: Connection, type: str, **data: Any) -> Frame:
+        """Send a request, and return the reply, or raise `FailedError`."""
+        answer = await connection.ask(type, **data)
+        if answer["type"] != "reply":
+            raise FailedError(f"{type} was answered with {answer}")
+        return answer
+
     async def _pass_through(self, connection: Connection) -> None:
         """Make a room and delete it."""
-        name = f"passing-{secrets.token_hex(6)}"
-        await connection.ask("room.create", room=name)
-        await connection.ask("chat.send", room=name, text="Soon gone")
-        await connection.ask("room.delete", room=name)
+        name = await self._make_room(connection)
+        await self._ask(connection, "chat.send", room=name, text="Soon gone")
+        await self._delete_room(connection, name)
 
     async def _change_mind(self, connection: Connection) -> None:
         """Make a room, and edit and delete a message in it, before the room goes too."""
+        name = await self._make_room(connection)
+        reply = await self._ask(connection, "chat.send", room=name, text="First")
+        message = {"room": name, "message_id": reply["data"]["message"]["id"]}
+        await self._ask(connection, "chat.edit", **message, text="Second")
+        await self._ask(connection, "chat.delete", **message)
+        await self._delete_room(connection, name)
+
+    async def _make_room(self, connection: Connection) -> str:
         name = f"passing-{secrets.token_hex(6)}"
-        await connection.ask("room.create", room=name)
-        reply = await connection.ask("chat.send", room=name, text="First")
-        if reply["type"] == "reply":
-            message = {"room": name, "message_id": reply["data"]["message"]["id"]}
-            await connection.ask("chat.edit", **message, text="Second")
-            await connection.ask("chat.delete", **message)
-        await connection.ask("room.delete", room=name)
+        await self._ask(connection, "room.create", room=name)
+        return name
+
+    async def _delete_room(self, connection: Connection, name: str) -> None:
+        await self._ask(connection, "room.delete", room=name)
+        self.crowd.tally.counts["rooms made and deleted"] += 1
 
 
 class Crowd:
@@ -376,6 +452,7 @@ class Crowd:
         self.returns = Returns()
         self.restarts: bool = orders["restarts"]
         """Whether the gateway is expected to send its clients away."""
+        self.patience = ANSWER_SECONDS if self.restarts else PATIENCE_SECONDS
         self.ended = False
         self.on_the_way = 0
         self.members = [Member(self, *each) for each in orders["members"]]
@@ -401,6 +478,13 @@ class Crowd:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.tally.note("faults of the clients", repr(error))
+
+    def excuse(self, kind: str, words: str) -> None:
+        """Count what restarts cause. Without them, it is a fault; an error of the server is one in any case."""
+        if self.restarts and words != SERVER_ERROR:
+            self.tally.counts[f"{kind}: {words}"] += 1
+        else:
+            self.tally.note(kind, words)
 
     def store(self, room: str, offset: int, said: Said, *, repeated: bool) -> None:
         """Note an acknowledged message. A repeated one may be known already."""
@@ -438,7 +522,7 @@ class Crowd:
 
     def _do_odd_job(self, number: int) -> None:
         if (member := self._one_of_them()) is not None:
-            job = ODD_JOBS[number % len(ODD_JOBS)]
+            job, member.busy = ODD_JOBS[number % len(ODD_JOBS)], True  # before the churn takes it
             self.tally.counts["odd jobs"] += 1
             self.keep(asyncio.create_task(member.do_odd_job(job, self.chance.choice(member.rooms))))
 
@@ -448,6 +532,8 @@ class Crowd:
             return self.returns.summary()
         if line == "forget":
             self.returns = Returns(time.monotonic(), self.returns.away)
+        if line == "step":
+            self.returns.steps.append(Step())
         if line == "end":
             await self._end()
         return {"counts": self.tally.counts, "wrong": self.tally.wrong}
