@@ -16,6 +16,7 @@ from benchmarks.child import Child
 from benchmarks.hooks import Receiver
 from benchmarks.rig import Person, StoreKind, database_for, person_with_password, populate, store_url, temporary_folder
 from proofs.bar import Bar, Proof, Report, Scale, none_of
+from proofs.clients import PATIENCE_SECONDS
 from proofs.logs import wrong_lines
 from proofs.members import in_rooms, orders_for
 from proofs.soak.samples import Samples
@@ -40,11 +41,17 @@ HOOKED = "room-0"
 ENOUGH = 0.95
 """The share of the load that must have come about."""
 
+JOBS_WITH_A_ROOM = 2 / 5
+"""The share of the odd jobs that make and delete a room."""
+
 FAULTS = {
     "deliveries and messages lost": ("lost",),
     "deliveries and messages doubled": ("doubled",),
-    "clients cut off, not back, or without an answer": ("lost connections", "not back", "unanswered"),
+    "clients cut off or not back": ("lost connections", "not back"),
+    f"messages without an answer in {PATIENCE_SECONDS:g} s": ("late answers", "unanswered"),
     "messages and requests refused": ("refused messages", "refused requests", "faults of the clients"),
+    "connections, messages and requests refused for a while": ("refused connections", "asked to try again"),
+    "odd jobs that failed": ("failed odd jobs",),
 }
 """What the clients count that must not happen."""
 
@@ -133,9 +140,12 @@ def _of_clients(counts: dict[str, int], sizes: Sizes, seconds: float) -> list[Ba
     load = "{:,} messages, {:,} returns, {:,} deliveries".format(*done)
     wanted = [round(ENOUGH * seconds * rate) for rate in (sizes.messages, sizes.churn)]
     limit = "≥ {:,} messages, {:,} returns".format(*wanted)
+    rooms = round(ENOUGH * seconds * sizes.odd_jobs * JOBS_WITH_A_ROOM)
+    passed = counts.get("rooms made and deleted", 0)
     is_enough = all(count >= least for count, least in zip(done, wanted, strict=False))
     return [
         Bar(f"load of {seconds / 60:.0f} min", limit, load, is_enough),
+        Bar("rooms made and deleted", f"≥ {rooms:,}", f"{passed:,}", passed >= rooms),
         *(none_of(what, sum(counts.get(fault, 0) for fault in faults)) for what, faults in FAULTS.items()),
     ]
 
