@@ -105,6 +105,11 @@ class Clients:
         )
         return returned
 
+    async def wait_until_back(self, is_late: Callable[[], bool]) -> None:
+        """Wait until all that were sent away are back, or until it is late: the next process sends clients away."""
+        while (await self._child.ask("returns"))["away"] and not is_late():  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(0.1)
+
     async def begin_step(self) -> None:
         """Begin the next part of a restart: another process ends."""
         await self._child.ask("step")
@@ -165,6 +170,7 @@ async def rolling(kind: StoreKind, report: Report) -> list[Bar]:
             before, places = _count(server.log, NEW), len(_all_leaving(server.log))
             os.kill(pid, signal.SIGUSR1)
             await _ended(await _leaving(server.log, places))
+            await clients.wait_until_back(lambda: len(_all_leaving(server.log)) > places + 1)
             await clients.begin_step()
             await _says(server.log, NEW, before + 1)
             await asyncio.sleep(SETTLED_SECONDS)
