@@ -21,17 +21,23 @@ class Ending:
 
 
 def ending_of(data: bytes) -> Ending:
-    """Return how bytes end that begin with a frame. A wrong header needs a close, so nothing after it counts."""
+    """Return how bytes end that begin with a frame. A wrong frame needs a close, so nothing after it counts.
+
+    A gateway may read all of a wrong frame before it closes, but not one whose length is beyond its limit.
+    """
     rest = data
     while len(rest) >= 2:
-        opcode, size, start = rest[0] & 0x0F, *_size(rest)
-        if not _is_right(rest, size):
+        size, start = _size(rest)
+        if size > LARGEST:
             return Ending(waits=False, own_code=None)
-        if len(rest) < start + 4 + size:
+        begin = start + (4 if rest[1] & 0x80 else 0)
+        if len(rest) < begin + size:
             break
-        if opcode == CLOSE:
-            return Ending(waits=False, own_code=_code(rest[start + 4 : start + 4 + size], rest[start : start + 4]))
-        rest = rest[start + 4 + size :]
+        if not _is_right(rest):
+            return Ending(waits=False, own_code=None)
+        if rest[0] & 0x0F == CLOSE:
+            return Ending(waits=False, own_code=_code(rest[begin : begin + size], rest[start:begin]))
+        rest = rest[begin + size :]
     return Ending(waits=bool(rest), own_code=None)
 
 
@@ -44,14 +50,13 @@ def _size(frame: bytes) -> tuple[int, int]:
     return (int.from_bytes(frame[2:start]) if len(frame) >= start else 0), start
 
 
-def _is_right(frame: bytes, size: int) -> bool:
+def _is_right(frame: bytes) -> bool:
     is_control = frame[0] & 0x08
     return (
         not frame[0] & 0x70
         and bool(frame[1] & 0x80)
         and frame[0] & 0x0F in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
         and not (is_control and (not frame[0] & 0x80 or frame[1] & 0x7F > 125))
-        and size <= LARGEST
     )
 
 
