@@ -1,12 +1,12 @@
 """Timers for many connections."""
 
 import asyncio
+import gc
 
 import pytest
 
 from gateway.core import faults
 from gateway.core.timers import CHUNK, Timer, TimerWheel
-from proofs.objects import all_objects
 
 TICK = 0.01
 
@@ -47,8 +47,7 @@ async def test_of_timers_that_are_cancelled_nothing_stays_on_the_wheel() -> None
     for _ in range(10):
         wheel.call_later(3600, lambda: None).cancel()
         wheel.call_later(3600, lambda: None).call_now()
-    with all_objects() as found:
-        timers = [each for each in found if type(each) is Timer]
+    timers = [each for each in gc.get_objects() if type(each) is Timer]
     assert [timer for timer in timers if timer._wheel is wheel] == []
     wheel.close()
 

@@ -20,7 +20,6 @@ from gateway.testing import Gateway, running_gateway, settings_for_tests
 from gateway.transport.outbox import Outbox
 from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND, SLICE_BYTES
 from gateway.transport.uvicorn.websocket import GatewayProtocol
-from proofs.objects import all_objects
 from tests.conftest import OwnGateway
 from tests.support.client import WAIT_SECONDS, App
 from tests.support.waiting import until
@@ -338,8 +337,7 @@ async def test_a_connection_keeps_no_large_dictionary(app: App, alice: str) -> N
     async with wire(app, alice):
         protocol = only(GatewayProtocol)
         assert set(vars(protocol)) <= {"request", "response"}
-        with all_objects() as found:
-            assert all(len(vars(each)) <= 10 for each in found if type(each) is GatewayWebSocket)
+        assert all(len(vars(each)) <= 10 for each in gc.get_objects() if type(each) is GatewayWebSocket)
 
 
 async def test_pongs_do_not_pile_up_for_a_client_that_does_not_read(app: App, alice: str) -> None:
@@ -390,15 +388,14 @@ async def fill_the_socket(line: Wire, protocol: GatewayProtocol) -> None:
 
 def only(kind: type[Any]) -> Any:
     """Return the one object of a kind that belongs to a live connection of this test."""
-    with all_objects() as found:
-        (one,) = [each for each in found if type(each) is kind and not (each.disconnected or each.close_sent)]
+    found = [each for each in gc.get_objects() if type(each) is kind and not (each.disconnected or each.close_sent)]
+    (one,) = found
     return one
 
 
 def alive() -> int:
     """Return how many connections this process still remembers."""
-    with all_objects() as found:
-        return sum(isinstance(each, GatewayProtocol | Outbox) for each in found)
+    return sum(isinstance(each, GatewayProtocol | Outbox) for each in gc.get_objects())
 
 
 def open_files(gateway: Gateway) -> int:

@@ -7,7 +7,6 @@ import re
 import pytest
 
 from gateway.transport.uvicorn.http import GuardedHttpProtocol
-from proofs.objects import all_objects
 from tests.support.client import WAIT_SECONDS, App
 from tests.support.wire import frame, opened, rest
 
@@ -107,8 +106,7 @@ async def test_of_a_handshake_nothing_waits_for_the_garbage_collector(app: App, 
     try:
         async with app.connect(alice) as client:
             await client.ask("ping")
-            with all_objects() as found:
-                left = [each for each in found if isinstance(each, GuardedHttpProtocol)]
+            left = [each for each in gc.get_objects() if isinstance(each, GuardedHttpProtocol)]
             assert [each for each in left if (b"upgrade", b"websocket") in each.headers] == []
     finally:
         gc.enable()
