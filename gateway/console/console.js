@@ -615,6 +615,8 @@ addEventListener("hashchange", tryLinked);
 page.filter.addEventListener("input", () => frames.filter(page.filter.value));
 page.clear.addEventListener("click", () => frames.clear());
 
+// Until now, a click would have been lost.
+page.loginFields.disabled = false;
 listExamples();
 gateway.onState((state, why) => {
   forgetTyping();

@@ -1,5 +1,6 @@
 """The page at `/`, as its user sees it."""
 
+import asyncio
 import re
 
 import pytest
@@ -111,6 +112,22 @@ async def test_what_is_wrong_with_a_registration_is_told_beside_the_field(
         await expect(tab.page.get_by_label(label)).to_have_accessible_description(re.compile(problem))
     await tab.enter("Register", alice)
     await expect(tab.page.get_by_role("alert").filter(has_text="taken")).to_be_visible()
+
+
+async def test_a_form_takes_no_click_before_the_page_can_answer_it(open_tab: OpenTab, alice: str) -> None:
+    tab = await open_tab()
+    come = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await come.wait()
+        await route.continue_()
+
+    await tab.page.route("**/console.js", hold)
+    await tab.page.reload(wait_until="commit")
+    await expect(tab.page.get_by_role("button", name="Register")).to_be_disabled()
+    await expect(tab.page.get_by_label("User name")).to_be_disabled()
+    come.set()
+    await tab.register(alice)
 
 
 async def test_the_token_is_shown_nowhere_and_the_policy_is_kept(open_tab: OpenTab, alice: str, room: str) -> None:
