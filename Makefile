@@ -68,7 +68,7 @@ bench: $(VENV)/.installed-bench ## measure it next to peers, under kills and on 
 prove: $(VENV)/.installed-dev ## hold it to every bar of docs/reliability.md in full; this takes hours
 	$(BIN)/python -m proofs --json data/proofs/full.json
 
-prove-short: $(VENV)/.installed-dev ## the short forms of the same proofs; at most 20 minutes
+prove-short: $(VENV)/.installed-dev ## the short forms of the same proofs; some 25 minutes
 	$(BIN)/python -m proofs --short --json data/proofs/short.json
 
 format: $(VENV)/.installed-dev ## format the code and fix what the linter can
