@@ -25,7 +25,7 @@ class Acknowledged:
             self._logs[room] = {each: log[each] for each in _newest(log, self._kept + UNSWEPT)}
 
     def compare(self, found: Tables) -> Story:
-        """Return the faults: messages that are lost or changed, and those that come twice or that no user sent."""
+        """Return the faults: messages that are lost or changed, that come twice, or that no user sent."""
         story = Story.of(list(found.logs))
         story.counts["doubles"] = sum(times - 1 for times in found.ids.values())
         for room, log in found.logs.items():

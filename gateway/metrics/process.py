@@ -43,6 +43,6 @@ def metrics(state: GatewayState) -> Iterator[Metric]:
         "faults_contained",
         "Faults that a shared loop has contained, by loop: each is a mistake of the gateway, and in the log.",
         ("loop",),
-        # A series that begins with 1 shows no growth, so those of the regular work begin with 0.
+        # A series that begins with 1 shows no growth, so the series of regular work begin with 0.
         by_label(dict.fromkeys(sorted(finished), 0) | faults.counters),
     )

@@ -81,7 +81,7 @@ def is_last_admin(connection: Connection, user: UserRow) -> bool:
 def holdings(connection: Connection, user_id: str, *, keeps_direct: bool) -> Holdings:
     """Count what the store has about a user, apart from messages.
 
-    Direct rooms that are kept are left like others. Otherwise they count apart, also those with an invitation alone.
+    Direct rooms that are kept are left like others. Otherwise they count apart, also rooms with an invitation alone.
     """
 
     def count(query: Select[Any]) -> int:

@@ -41,7 +41,7 @@ class Fault(Generic[S]):
     silence: float | None = None
     """For how many seconds, at most, nothing may be acknowledged meanwhile: what strikes one node spares the others."""
     most: int | None = None
-    """How many requests may be acknowledged meanwhile, where nothing can be stored: those that were on the way."""
+    """How many requests may be acknowledged meanwhile, where nothing can be stored: they were on the way."""
     cuts_clients: bool = False
     """Whether clients lose their connections, so that some must resume."""
     doubt: Callable[[S], Awaitable[str]] = _no_doubt

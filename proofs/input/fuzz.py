@@ -49,7 +49,7 @@ class Seen:
     """What the gateway has done."""
 
     frames: int = 0
-    """Those that an answer or a close after them shows to be read."""
+    """Frames that an answer or a close after them shows to be read."""
     statuses: Counter[int] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
     served: int = 0

@@ -284,7 +284,7 @@ def bars_of(what: str, returns: Sequence[Returned], counts: dict[str, int]) -> l
         ),
         Bar(
             f"{what}: most that come within 0.25 s",
-            f"≤ {BURST_SHARE:.0%} of those that were sent away",
+            f"≤ {BURST_SHARE:.0%} of the clients sent away",
             f"{last.burst:.0%}{again}",
             last.burst <= BURST_SHARE,
             is_figure=True,
