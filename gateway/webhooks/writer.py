@@ -44,7 +44,6 @@ class EventWriter:
         self._uncommitted: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         """How many events were not stored, by hook, since the start of this process."""
-        self._new: set[str] = set()
         self.on_stored: Callable[[set[str]], None] = _do_nothing
         """A function to call with the hooks for which events are durable."""
 
@@ -72,7 +71,6 @@ class EventWriter:
             return False
         self._since[webhook] += 1
         self._uncommitted[webhook] += 1
-        self._new.add(webhook)
         return True
 
     def store(self, outcomes: Sequence[Any], now: int) -> Script[None]:
@@ -88,10 +86,9 @@ class EventWriter:
 
     def committed(self) -> None:
         """Send what has been stored."""
-        self._uncommitted.clear()
-        if self._new:
-            new, self._new = self._new, set()
-            self.on_stored(new)
+        if self._uncommitted:
+            stored, self._uncommitted = self._uncommitted, Counter()
+            self.on_stored(set(stored))
 
     def count_delivered(self, webhook: str) -> None:
         """Count one event of a hook less."""
