@@ -24,10 +24,7 @@ WORDS = {
     "tickets": ("ticket", "tickets"),
     "groups": ("membership of a group", "memberships of groups"),
     "rooms": ("membership of a room, with its read mark", "memberships of rooms, with their read marks"),
-    "owned_rooms": (
-        "of these as an owner: the next member becomes it",
-        "of these as an owner: the next member becomes it",
-    ),
+    "owned_rooms": 2 * ("of these as an owner: the next member becomes it",),
     "direct_rooms": ("direct room, with all of its messages", "direct rooms, with all of their messages"),
     "invitations": ("invitation", "invitations"),
     "messages": ("message", "messages"),
