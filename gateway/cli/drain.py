@@ -69,7 +69,7 @@ async def _here(folder: Path) -> list[str]:
 
 
 async def _named(folder: Path, ids: list[str]) -> list[str]:
-    known = (await ask_all(folder, "status", {}, ())).nodes
+    known = (await ask_all(folder, "status", {})).nodes
     return [_match(typed, list(known)) for typed in ids]
 
 

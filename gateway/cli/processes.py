@@ -102,7 +102,9 @@ async def find(folder: Path) -> Processes:
     return found
 
 
-async def ask_all(folder: Path, name: str, data: Data, needed: Collection[str], *, repeats: bool = True) -> Answers:
+async def ask_all(
+    folder: Path, name: str, data: Data, needed: Collection[str] = (), *, repeats: bool = True
+) -> Answers:
     """Ask all nodes through the first process that answers, and each process that it does not reach.
 
     `needed` has the keys that the answer of a node must have, such as `draining` or `now.connections`.

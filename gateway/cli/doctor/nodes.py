@@ -19,7 +19,7 @@ async def nodes(subject: Subject) -> AsyncIterator[Finding]:
         yield ok("no gateway runs from this data folder now")
         return
     try:
-        answers = await ask_all(folder, "status", {}, ())
+        answers = await ask_all(folder, "status", {})
     except (LocalUnavailable, NoAnswer) as error:
         reasons = "; ".join(str(error).splitlines())
         yield problem(f"the gateway that runs here does not answer: {reasons}", "gateway status  # and its log")
