@@ -32,6 +32,7 @@ from gateway.core.logs import guard_logs
 from gateway.store.engine import Database
 from gateway.store.tables import login_sessions, memberships, rooms, users
 from schemas.names import DEFAULT_SCOPES
+from tests.support.child import children_of
 from tests.support.network import HERE, Machine
 
 START_SECONDS = 60
@@ -189,17 +190,6 @@ def _stop(process: subprocess.Popen[bytes], end_status: int) -> str | None:
                 os.kill(worker, signal.SIGKILL)
         return f"did not end within {STOP_SECONDS} s after SIGTERM, and was killed"
     return None if status == end_status else f"ended with {status} after SIGTERM"
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the processes that a process has started and that have not ended. Linux only."""
-    children = []
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
-            state, parent = file.read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z":
-                children.append(int(file.parent.name))
-    return children
 
 
 class Lives:

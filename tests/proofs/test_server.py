@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import rig
 from proofs.server import Server
+from tests.support.child import children_of
 
 pytestmark = pytest.mark.server
 
@@ -60,7 +61,7 @@ async def test_a_crash_is_a_fault(tmp_path: Path) -> None:
 
 async def _run_until_it_ends(server: Server) -> None:
     async with server.running() as pid:
-        while pid in rig.children_of(os.getpid()):  # noqa: ASYNC110 - another process
+        while pid in children_of(os.getpid()):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
 
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,14 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started and that have not ended. Linux only."""
+    children = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, parent = file.read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                children.append(int(file.parent.name))
+    return children

@@ -186,6 +186,23 @@ class Output:
             self._more.notify_all()
 
 
+def observed(
+    folder: Path, *arguments: str, forks: bool = True, **variables: str
+) -> tuple[subprocess.Popen[bytes], Output]:
+    """Start `gateway …` in a folder, and return the process and all that it prints."""
+    process = started(
+        *arguments,
+        forks=forks,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=folder,
+        env=environment(folder, **variables),
+    )
+    assert process.stdout is not None
+    return process, Output(process.stdout)
+
+
 class Served:
     """A running `gateway serve`, or `gateway dev`."""
 
@@ -193,17 +210,8 @@ class Served:
         self, folder: Path, *options: str, command: str = "serve", port: int = 0, forks: bool = True, **variables: str
     ) -> None:
         self.folder = folder
-        self.process = started(
-            *(command, "--port", str(port), *options),
-            forks=forks,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=environment(folder, **variables),
-        )
-        assert self.process.stdout is not None
-        self.output = Output(self.process.stdout)
+        arguments = (command, "--port", str(port), *options)
+        self.process, self.output = observed(folder, *arguments, forks=forks, **variables)
         try:
             self.ws_url = self.output.expect("Terminal").split()[3]
         except BaseException:

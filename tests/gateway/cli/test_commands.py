@@ -12,6 +12,7 @@ import pytest
 from gateway.cli import COMMANDS
 from tests.gateway.cli.command import WAIT_SECONDS, environment
 from tests.gateway.cli.conftest import RunHere
+from tests.support.child import children_of
 from tests.support.lacking import lacking, program
 
 pytestmark = pytest.mark.server
@@ -83,8 +84,8 @@ def test_sigterm_ends_a_command_that_is_the_first_process_of_a_container(tmp_pat
     with subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdin=subprocess.PIPE) as process:
         until = time.monotonic() + WAIT_SECONDS
         while process.poll() is None and time.monotonic() < until:
-            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-                os.kill(int(child), signal.SIGTERM)
+            for child in children_of(process.pid):
+                os.kill(child, signal.SIGTERM)
             time.sleep(0.05)
         ended = process.poll()
         process.kill()

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,8 +17,9 @@ from urllib.request import urlopen
 import pytest
 
 from gateway.testing import Gateway
-from tests.gateway.cli.command import WAIT_SECONDS, Output, Served, environment, serving, started
+from tests.gateway.cli.command import WAIT_SECONDS, Served, observed, serving
 from tests.gateway.cli.conftest import RunHere
+from tests.support.child import children_of
 from tests.support.client import App, ChatClient
 from tests.support.lacking import lacking
 from tests.support.valkey import running_valkey
@@ -163,10 +163,6 @@ def version_at(served: Served) -> int:
         return int(answer.read())
 
 
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def test_a_process_that_serves_alone_says_that_it_cannot_be_replaced(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
         served.process.send_signal(signal.SIGUSR1)
@@ -177,17 +173,7 @@ def test_a_process_that_serves_alone_says_that_it_cannot_be_replaced(tmp_path: P
 
 
 async def test_a_gateway_that_still_starts_outlives_sigusr1(tmp_path: Path) -> None:
-    process = started(
-        *("serve", "--port", "0"),
-        forks=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=tmp_path,
-        env=environment(tmp_path),
-    )
-    assert process.stdout is not None
-    output = Output(process.stdout)
+    process, output = observed(tmp_path, "serve", "--port", "0", forks=False)
     try:
         await until(lambda: outlives(process.pid, signal.SIGUSR1))
         process.send_signal(signal.SIGUSR1)
