@@ -153,26 +153,30 @@ async def hang(*_: object) -> Data:
     return {}
 
 
+def silence(monkeypatch: pytest.MonkeyPatch, node: Gateway, question: str) -> str:
+    """Let a node answer a question no more, as a sick one does, and return its id."""
+    monkeypatch.setattr(all_nodes, "SECONDS", 0.3)
+    calls = node.state.node_calls
+    monkeypatch.setitem(calls._handlers, f"operator.{question}", hang)
+    return calls.own_id
+
+
 async def test_a_draining_node_that_misses_an_answer_is_not_taken_for_empty(
     apps: list[App], operator: Operator, nodes: list[Gateway], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(all_nodes, "SECONDS", 0.3)
-    other = nodes[1].state.node_calls
-    monkeypatch.setitem(other._handlers, "operator.status", hang)
+    sick = silence(monkeypatch, nodes[1], "status")
     done = await operator.run("drain", "--all", "--wait", "2s")
     assert done.status == 1
     assert "all connections have left" not in done.out
-    assert done.err.endswith(f"gateway: node {other.own_id[:8]} does not answer, and may have connections\n")
+    assert done.err.endswith(f"gateway: node {sick[:8]} does not answer, and may have connections\n")
 
 
 async def test_a_node_that_does_not_answer_the_drain_itself_is_not_taken_for_empty(
     apps: list[App], operator: Operator, nodes: list[Gateway], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(all_nodes, "SECONDS", 0.3)
-    other = nodes[1].state.node_calls
-    monkeypatch.setitem(other._handlers, "operator.drain", hang)
-    done = await operator.run("drain", "--node", other.own_id, "--wait", "5s")
-    assert done.problem == f"node {other.own_id[:8]} did not answer"
+    sick = silence(monkeypatch, nodes[1], "drain")
+    done = await operator.run("drain", "--node", sick, "--wait", "5s")
+    assert done.problem == f"node {sick[:8]} did not answer"
 
 
 async def test_a_process_that_hangs_while_the_command_waits_is_not_taken_for_ended(tmp_path: Path) -> None:
