@@ -393,7 +393,10 @@ class Asker(WSListener):
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Handle an answer or an event."""
+        """Handle an answer or an event, or answer a close frame (RFC 6455 §5.5.1), which picows does not."""
+        if frame.msg_type is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
         if frame.msg_type is not WSMsgType.TEXT:
             return
         message = json.loads(frame.get_payload_as_bytes())
