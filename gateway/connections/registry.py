@@ -18,7 +18,7 @@ from gateway.core.concurrency import ConcurrencyLimit
 from gateway.core.faults import contained
 from gateway.core.rate_limits import Allowance, TokenBuckets
 from gateway.transport.frames import Frame
-from gateway.transport.newcomers import Newcomers
+from gateway.transport.newcomers import RETURN_SHARE, Newcomers
 from gateway.transport.uvicorn.bounds import FRAMES_PER_SECOND
 from handlers.errors import RateLimited
 from schemas.codes import Close
@@ -26,8 +26,8 @@ from schemas.services import is_service
 
 MAX_RECONNECT_SPREAD_MS = 60_000
 LEAST_RECONNECT_SPREAD_MS = 1000
-RETURN_SHARE = 0.5
-"""The share of a node's time that clients may need when they come back: the other half is for all else."""
+MOVE_SHARE = 0.5
+"""The share of a node's time that clients may need that come one after the other: each is away for a moment only."""
 ABUSE_CONNECTIONS = 10
 """How many connections one that ends with `rate_abuse` counts for: its user returns once a second, not ten times."""
 MAX_CONNECTIONS_PER_SERVICE = 1000
@@ -336,7 +336,8 @@ class Connections:
     @property
     def seconds_to_leave(self) -> float:
         """Return in how many seconds the clients can go elsewhere, if a node like this one is to take them."""
-        return self._spread_of(len(self._pending) + self.count) / 1000
+        clients = len(self._pending) + self.count
+        return self._spread_of(clients * self._newcomers.seconds_each / MOVE_SHARE) / 1000
 
     def take_no_newcomers(self) -> None:
         """Send newcomers away from now on, to come back soon: a proxy leads them to another node by then."""
@@ -372,7 +373,9 @@ class Connections:
         """
         self._draining = True
         leaving = (*self._pending, *self.all())
-        self._spread = self._spread_of(len(leaving) + self._newcomers.waiting)
+        # All are away at once, so they come sooner than a node takes them: some wait there for their turn.
+        clients = len(leaving) + self._newcomers.waiting
+        self._spread = self._spread_of(clients * self._newcomers.seconds_each * RETURN_SHARE)
         self._newcomers.drain(self._spread)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -388,10 +391,10 @@ class Connections:
             with contained("connections"):
                 left.abort()  # it does not read, or handles a message that takes too long
 
-    def _spread_of(self, clients: int) -> int:
-        """Return the milliseconds in which so many clients come back, so that a node like this one can take them."""
-        needed = 1000 * clients * self._newcomers.seconds_each / RETURN_SHARE
-        return min(MAX_RECONNECT_SPREAD_MS, LEAST_RECONNECT_SPREAD_MS + round(needed))
+    @staticmethod
+    def _spread_of(seconds: float) -> int:
+        """Return in how many milliseconds clients come back that need so many seconds."""
+        return min(MAX_RECONNECT_SPREAD_MS, LEAST_RECONNECT_SPREAD_MS + round(1000 * seconds))
 
     def _look_if_empty(self) -> None:
         if not self._fanout and not self._pending:
