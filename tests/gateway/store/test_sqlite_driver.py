@@ -15,7 +15,7 @@ from gateway.store.engine import Database, StoreUnavailable
 from gateway.store.message_pages import NEWEST
 from gateway.store.prepared import Rows, Script, items_of
 from gateway.store.rooms import RoomRow
-from gateway.store.sqlite_driver import AT_ONCE_BYTES, READERS
+from gateway.store.sqlite_driver import AT_ONCE_BYTES, READER_CACHE_KB, READERS
 from gateway.store.tables import users as users_table
 from tests.gateway.store.test_pages import say
 from tests.support.users import add_users
@@ -96,6 +96,15 @@ async def test_a_write_that_is_cancelled_before_its_turn_does_nothing_and_blocks
     await end([slow], [first])
     await sqlite.transact(add("carol"))
     assert await names(sqlite) == ["alice", "carol"]
+
+
+async def test_readers_keep_few_pages_and_the_writer_sqlites_own_number(sqlite: Database) -> None:
+    def pages(connection: Connection) -> int:
+        [[found]] = connection.exec_driver_sql("PRAGMA cache_size")
+        return int(found)
+
+    assert await sqlite.query(pages) == -READER_CACHE_KB
+    assert await sqlite.transact(pages) == -2000
 
 
 async def test_slow_reads_hold_up_neither_another_read_nor_a_write(sqlite: Database) -> None:
