@@ -14,12 +14,13 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.rig import Server, temporary_folder
+from benchmarks.rig import temporary_folder
 from proofs.bar import Bar, Report, Scale
 from proofs.http import log_in
 from proofs.http.clients import Client, chosen, clients_of
 from proofs.http.configurations import RANDOM, STRICT, configuration
 from proofs.logs import wrong_lines
+from proofs.server import Server
 
 SECONDS = {STRICT: 1800, RANDOM: 600}
 """How long one run may take. A strict run ends by itself, and one that does not has failed. A random one goes on."""

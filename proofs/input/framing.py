@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rig import Person, Server, database_for, populate, temporary_folder
+from benchmarks.rig import Person, database_for, populate, temporary_folder
 from proofs.bar import Bar, Report
 from proofs.input.play import Result, Verdict, play_all
 from proofs.input.rfc6455 import MAX_FRAME_BYTES, all_cases
 from proofs.logs import wrong_lines
+from proofs.server import Server
 
 OWN = "gateway serve"
 OTHERS = ("websockets-sansio", "websockets", "wsproto")

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from benchmarks.rig import Person, Server, StoreKind, database_for, memory_kb, populate, store_url, temporary_folder
+from benchmarks.rig import Person, StoreKind, database_for, memory_kb, populate, store_url, temporary_folder
 from proofs.bar import Bar, Report, Scale, none_of
 from proofs.input.ending import NO_CODE, Ending, ending_of
 from proofs.input.line import WAIT_SECONDS, Line, opened
 from proofs.input.mutations import Mutations
 from proofs.input.talker import talking
 from proofs.logs import wrong_lines
+from proofs.server import Server
 from tests.support.wire import CLOSE, TEXT, frame
 
 FRAMES = {Scale.FULL: 1_000_000, Scale.SHORT: 50_000}

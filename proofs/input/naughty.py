@@ -14,11 +14,12 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.rig import Person, Server, StoreKind, database_for, populate, started, store_url, temporary_folder
+from benchmarks.rig import Person, StoreKind, database_for, populate, started, store_url, temporary_folder
 from proofs.bar import Bar, Report, Scale
 from proofs.input.talker import Talker, talking
 from proofs.keys import add_key
 from proofs.logs import wrong_lines
+from proofs.server import Server
 from tests.support.receivers import Receiver, running_receiver
 from tests.support.valkey import running_valkey
 from tests.support.waiting import until

@@ -9,12 +9,13 @@ from typing import Any
 import httpx2
 import redis.asyncio as redis
 
-from benchmarks.rig import Person, Server, database_for, populate, temporary_folder
+from benchmarks.rig import Person, database_for, populate, temporary_folder
 from proofs.bar import Bar, Report
 from proofs.input.json_cases import NOTHING, JsonCase, Tally, around, json_cases, same
 from proofs.input.line import Line, opened
 from proofs.keys import add_key
 from proofs.logs import wrong_lines
+from proofs.server import Server
 from tests.support.upstreams import SECRET, Conversation, running_upstream
 from tests.support.valkey import running_valkey
 from tests.support.wire import CLOSE, frame

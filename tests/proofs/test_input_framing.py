@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rig import Server
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from proofs.input import framing
 from proofs.input.framing import OTHERS, OWN, bar_of
 from proofs.input.play import Result, Verdict, play, play_all
 from proofs.input.rfc6455 import Case, all_cases
 from proofs.logs import faults_in, wrong_lines
+from proofs.server import Server
 
 pytestmark = pytest.mark.server
 
