@@ -22,8 +22,11 @@ GIVE_UP_SECONDS = 20
 TALKERS = 5
 TALKER_RATE = 15
 NOT_READING_SECONDS = 8
-LOG_INS, HANDSHAKES = 20, 60
-"""How many a second all clients of an attack reach together on a busy machine: each waits for its answers."""
+LOG_INS, HANDSHAKES, WRONG_FRAMES = 20, 60, 300
+"""How many a second all clients of an attack reach together on a busy machine.
+
+Each waits for its answers, and a client whose frames are wrong is sent away after ten, and has to come again.
+"""
 
 ETHERNET_SEGMENT = 1448
 RECEIVE_BUFFER = 16 * 1024
@@ -32,6 +35,7 @@ RECEIVE_BUFFER = 16 * 1024
 TEXT, BINARY, PING = 1, 2, 9
 SWITCHING = b"HTTP/1.1 101 "
 WELCOME = b'{"type":"welcome"'
+BYE = b'{"type":"bye"'
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -161,8 +165,9 @@ async def _payload(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _read_to_end(reader: asyncio.StreamReader) -> None:
+    """Read until the gateway closes, or says so: it handles nothing after a `bye`, and waits for a close frame."""
     with suppress(OSError):
-        while await reader.read(65536):
+        while BYE not in (data := await reader.read(65536)) and data:
             pass
 
 
@@ -321,7 +326,7 @@ ATTACKS: Mapping[str, Attack] = {
     "100 send bodies slowly": Attack(100, _slow_bodies, "connections"),
     "100 shake hands slowly": Attack(100, _slow_handshakes, "connections"),
     "100 send half frames": Attack(100, _half_frames),
-    "a flood of wrong frames": _flood(20, 100, _nonsense),
+    "a flood of wrong frames": _flood(20, 100, _nonsense)._replace(per_second=WRONG_FRAMES),
     "a flood of pings": _flood(20, 100, _ping),
     "a flood of joins": _flood(20, 40, _join),
     "a flood of log-ins": Attack(20, _log_ins, "connections", "log-ins", LOG_INS),
