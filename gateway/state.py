@@ -60,7 +60,7 @@ from handlers.factory import MsgHandlerFactory
 
 @dataclass(frozen=True, repr=False)
 class GatewayState:
-    """One object of each kind. Only `gateway.app` builds it.
+    """One object of each kind. Only `gateway.composition` builds it.
 
     It is in the `state` of every ASGI scope, which uvicorn logs at level trace. So its `repr` shows nothing.
     """

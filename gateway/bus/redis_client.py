@@ -1,6 +1,6 @@
 """Makes the redis-py client of the shared Redis or Valkey, for each kind of URL, with bounded waits.
 
-An import of this module needs redis-py, which the extra `redis` installs. `gateway.app` reports if it is missing.
+An import of this module needs redis-py, which the extra `redis` installs. `gateway.bus.build` reports if it is missing.
 """
 
 import os

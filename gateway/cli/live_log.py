@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.bus.base import Bus, BusEvent, Revoked
+from gateway.bus.build import make_bus
 from gateway.bus.memory import MemoryBus
 from gateway.bus.outside import OutsideBus
 from gateway.config.bus_url import MEMORY
@@ -46,8 +47,6 @@ async def live_log(database: Database, settings: Settings) -> AsyncIterator[Live
 
 def _bus(settings: Settings) -> Bus:
     if settings.bus_url != MEMORY:
-        from gateway.app import make_bus  # which imports all of the gateway
-
         return make_bus(settings)
     try:
         sockets = sockets_in(settings.data_dir)

@@ -13,8 +13,8 @@ import typer
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-from gateway.app import check_bus
 from gateway.auth.keys import key_ring
+from gateway.bus.build import check_bus
 from gateway.cli import workers as several
 from gateway.cli.hangup import at_hangup
 from gateway.cli.own_valkey import own_valkey

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.app import check_bus
+from gateway.bus.build import check_bus
 from gateway.cli.store import redacted_store_url
 from gateway.config.settings import Settings, load_settings
 from gateway.core.start_error import StartError

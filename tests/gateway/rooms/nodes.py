@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import Connection
 
-from gateway.app import running_state
 from gateway.auth.authorizers import AuthResult
 from gateway.auth.room_rights import RoomRights
 from gateway.bus.base import (
@@ -32,6 +31,7 @@ from gateway.bus.base import (
 from gateway.chat.verbs.join_replies import NEWEST_MESSAGES
 from gateway.chat.verbs.messages import SessionMessages
 from gateway.chat.verbs.rooms import SessionRooms
+from gateway.composition import running_state
 from gateway.config.external_services import LOCAL
 from gateway.core.rate_limits import Allowance
 from gateway.rooms.encoding import message_json
@@ -484,7 +484,7 @@ async def running_nodes(
     Without a window, rooms remember no messages, and the store answers each join.
     """
     air = Air()
-    monkeypatch.setattr("gateway.app.MemoryBus", lambda: LateBus(air))
+    monkeypatch.setattr("gateway.bus.build.MemoryBus", lambda: LateBus(air))
     user_ids: dict[str, str] = defaultdict(str)
     async with AsyncExitStack() as stack:
         started = []
