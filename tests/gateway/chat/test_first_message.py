@@ -14,7 +14,7 @@ from gateway.chat.websocket import MAX_FIRST_EMPTY
 from gateway.testing import Gateway, running_gateway, settings_for_tests
 from tests.conftest import OwnGateway
 from tests.support.client import App, ChatClient
-from tests.support.waiting import until
+from tests.support.waiting import WAIT_SECONDS, until
 
 pytestmark = pytest.mark.server
 
@@ -214,6 +214,18 @@ async def test_it_works_the_same_without_the_direct_way(own_gateway: OwnGateway,
             await late.expect_close(4408, "auth_timeout")
 
 
+def ping_at_once(client: ChatClient, count: int) -> None:
+    """Send all of them in one write. One after the other, a busy machine may take longer than the limit asks for."""
+    client.ws.transport.write(b"\x89\x80\0\0\0\0" * count)  # RFC 6455 §5.5.2, masked with zeros
+
+
+async def end_of_flood(client: ChatClient) -> None:
+    """Wait until the gateway has cut a client off for its pings."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        await client.ws.wait_closed()
+    assert client.ws.close_code in TOLD_OR_CUT
+
+
 async def test_strangers_from_one_address_share_what_they_may_ping(own_gateway: OwnGateway) -> None:
     gateway = own_gateway()
     async with App(gateway) as app, AsyncExitStack() as stack:
@@ -223,12 +235,9 @@ async def test_strangers_from_one_address_share_what_they_may_ping(own_gateway: 
         async with asyncio.timeout(20):
             await asyncio.gather(*pongs)
         for stranger in strangers:
-            with suppress(ConnectionClosed):
-                for _ in range(200):
-                    await stranger.ws.ping()
+            ping_at_once(stranger, 200)
         for stranger in strangers:
-            await stranger.ws.wait_closed()
-            assert stranger.ws.close_code in TOLD_OR_CUT
+            await end_of_flood(stranger)
         async with asyncio.timeout(20):
             await asyncio.gather(*[await user.ws.ping() for _ in range(500)])
         await user.expect_nothing()
@@ -241,15 +250,9 @@ async def test_strangers_from_one_address_share_what_they_may_ping(own_gateway: 
 
 async def test_the_connections_of_a_user_share_what_they_may_ping(own_gateway: OwnGateway) -> None:
     async with App(own_gateway()) as app, app.connect("alice") as phone, app.connect("alice") as tab:
-        with suppress(ConnectionClosed):
-            for _ in range(1500):
-                await phone.ws.ping()
-        await phone.ws.wait_closed()
-        assert phone.ws.close_code in TOLD_OR_CUT
-        with suppress(ConnectionClosed):
-            for _ in range(1000):
-                await tab.ws.ping()
-        await tab.ws.wait_closed()
-        assert tab.ws.close_code in TOLD_OR_CUT
+        ping_at_once(phone, 3000)
+        await end_of_flood(phone)
+        ping_at_once(tab, 3000)
+        await end_of_flood(tab)
         async with app.connect("bob") as ben, asyncio.timeout(20):
             await asyncio.gather(*[await ben.ws.ping() for _ in range(500)])

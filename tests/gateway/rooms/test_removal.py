@@ -12,7 +12,7 @@ from gateway.store.engine import Database
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.support.client import App
-from tests.support.waiting import until
+from tests.support.waiting import WAIT_SECONDS, until
 
 MANY = 6000
 
@@ -71,7 +71,7 @@ async def test_others_talk_while_a_huge_room_goes_and_its_name_is_free_at_once(
             return await count(gateway, "messages") == 11
 
         monkeypatch.setattr(removal, "MOST", 2000)
-        await until(only_the_new_are_left)
+        await until(only_the_new_are_left, 3 * WAIT_SECONDS)
         await until(lambda: is_gone(gateway))
         assert (await alice.ask("chat.history", room="huge"))["messages"] == [said]
         assert await count(gateway, "memberships") == 2
