@@ -1,6 +1,7 @@
 """A server of bytes, which leaves no connection behind, and what a proxy is made of."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -10,7 +11,7 @@ Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def raw_server(handle: Handle) -> AsyncIterator[int]:
+async def raw_server(handle: Handle, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Serve on a port of this machine, and yield the port. At the end, each connection is closed."""
     writers: set[asyncio.StreamWriter] = set()
 
@@ -25,7 +26,7 @@ async def raw_server(handle: Handle) -> AsyncIterator[int]:
                 await writer.wait_closed()
             writers.discard(writer)
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
         yield server.sockets[0].getsockname()[1]
     for writer in tuple(writers):
         writer.transport.abort()

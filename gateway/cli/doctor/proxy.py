@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -29,6 +30,10 @@ LET_WATCH_SECONDS = 0.3
 FORGED = "203.0.113.66"
 """An address of documents (RFC 5737), so no client's own."""
 
+CERTIFICATE = (
+    "let the proxy send its whole chain, and renew it in time;"
+    " for an authority of your own: SSL_CERT_FILE=authority.pem gateway doctor …"
+)
 UPGRADE = "proxy_set_header Upgrade $http_upgrade;  # and what: gateway settings nginx"
 FORWARDED = "proxy_set_header X-Forwarded-Proto $scheme;  # and GATEWAY_TRUSTED_PROXIES=… has its address"
 
@@ -44,18 +49,33 @@ async def public_address(subject: Subject) -> AsyncIterator[Finding]:
         return
     base = subject.url.rstrip("/")
     try:
-        async with httpx2.AsyncClient(timeout=ANSWER_SECONDS, follow_redirects=False, trust_env=False) as client:
+        # SSL_CERT_FILE counts as it does for the other commands, but no proxy of the environment does.
+        trust = httpx2.create_ssl_context()
+        async with httpx2.AsyncClient(
+            verify=trust, timeout=ANSWER_SECONDS, follow_redirects=False, trust_env=False
+        ) as client:
             found = [*await _health(client, base), *await _scheme(client, base)]
             found += await _address(client, base, subject.settings.data_dir)
     except PermissionError:  # of the data folder
         raise
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-        yield problem(f"{base} does not answer ({type(error).__name__})", "start the gateway, or correct --url")
+        yield _no_answer(base, error)
         return
     for finding in found:
         yield finding
     if all(each.verdict is not Verdict.PROBLEM for each in found):
-        yield await _upgrade(base)
+        yield await _upgrade(base, trust if parts.scheme == "https" else None)
+
+
+def _no_answer(base: str, error: BaseException) -> Finding:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return problem(f"the certificate of {base} is not trusted ({cause.verify_message})", CERTIFICATE)
+    if cause is not None:
+        return problem(f"{base} does not speak TLS ({cause.reason})", "let the proxy end TLS there, or correct --url")
+    return problem(f"{base} does not answer ({type(error).__name__})", "start the gateway, or correct --url")
 
 
 async def _health(client: httpx2.AsyncClient, base: str) -> list[Finding]:
@@ -133,12 +153,12 @@ def _judge(seen: Data, base: str) -> Finding:
     return ok(f"the gateway sees the address {client}, through {peer}")
 
 
-async def _upgrade(base: str) -> Finding:
+async def _upgrade(base: str, trust: ssl.SSLContext | None) -> Finding:
     """Open a WebSocket, and send a credential that cannot be right: the refusal shows that frames pass both ways."""
     url = f"ws{base.removeprefix('http')}/ws/chat"
     began = time.monotonic()
     try:
-        async with connect(url, open_timeout=ANSWER_SECONDS, close_timeout=1, proxy=None) as ws:
+        async with connect(url, open_timeout=ANSWER_SECONDS, close_timeout=1, proxy=None, ssl=trust) as ws:
             await ws.send('{"type":"auth","data":{"token":"doctor"}}')
             async with asyncio.timeout(ANSWER_SECONDS):
                 await ws.recv()

@@ -1,13 +1,16 @@
 """The way from the public address to a real gateway: proxies that lose, forge or hold back."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.x509 import IPAddress
 
 from gateway.cli.doctor.findings import Finding, Verdict
 from gateway.cli.doctor.proxy import public_address
@@ -15,13 +18,16 @@ from gateway.cli.doctor.subject import Subject
 from gateway.testing import Gateway
 from tests.conftest import OwnGateway
 from tests.gateway.cli.doctor.conftest import bad, settings_for, worst
+from tests.support.certificate import certificate
 from tests.support.raw_server import pass_both, raw_server
 
 Change = Callable[[bytes], bytes]
 
 
 @asynccontextmanager
-async def proxy(gateway: Gateway, change: Change, *, answers: bytes = b"") -> AsyncIterator[str]:
+async def proxy(
+    gateway: Gateway, change: Change, *, answers: bytes = b"", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Run a proxy that changes the head of each request, or that answers all of them itself."""
     target = urlsplit(gateway.url)
 
@@ -36,8 +42,8 @@ async def proxy(gateway: Gateway, change: Change, *, answers: bytes = b"") -> As
         out.write(change(head))
         await pass_both(reader, writer, there, out)
 
-    async with raw_server(serve) as port:
-        yield f"http://127.0.0.1:{port}"
+    async with raw_server(serve, tls=tls) as port:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
 
 
 def adding(line: bytes, *, without: bytes = b"\0") -> Change:
@@ -67,6 +73,28 @@ async def test_a_gateway_without_a_proxy_or_behind_a_good_one(own_gateway: OwnGa
         found = await ask(behind, tmp_path, url)
         assert worst(found) is Verdict.OK
         assert "198.51.100.7, through 127.0.0.1" in found[-2].found
+
+
+async def test_a_certificate_of_an_own_authority(
+    own_gateway: OwnGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = own_gateway(trusted_proxies="127.0.0.1")
+    authority, tls = certificate(tmp_path, IPAddress(ip_address("127.0.0.1")))
+    forwarded = adding(b"X-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Proto: https", without=b"x-forwarded")
+    async with proxy(gateway, forwarded, tls=tls) as url:
+        found = bad(await ask(gateway, tmp_path, url))
+        assert found.found == f"the certificate of {url} is not trusted (self-signed certificate)"
+        assert "SSL_CERT_FILE=" in found.change
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        trusted = await ask(gateway, tmp_path, url)
+        assert worst(trusted) is Verdict.OK
+        assert "a WebSocket comes through" in trusted[-1].found
+
+
+async def test_a_public_address_without_tls(own_gateway: OwnGateway, tmp_path: Path) -> None:
+    gateway = own_gateway()
+    found = bad(await ask(gateway, tmp_path, gateway.url.replace("http:", "https:")))
+    assert "does not speak TLS" in found.found
 
 
 async def test_a_proxy_that_the_gateway_does_not_believe(own_gateway: OwnGateway, tmp_path: Path) -> None:
