@@ -18,7 +18,10 @@ def log_level(
         str | None, typer.Option("--for", metavar="DURATION", help="Set it back by itself, after 10m for example.")
     ] = None,
 ) -> None:
-    """Set how much all nodes log, until their end or for some time. `reset` sets it back to that of the start."""
+    """Set how much all nodes log, until their end or for some time.
+
+    `reset` sets all loggers back to the start, or one with --logger.
+    """
     level = level.lower()
     if level not in LEVELS:
         raise StartError(f"LEVEL: expected one of {', '.join(LEVELS)}")

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class SetLevel(Question):
-    """A level, or `reset` for the one at the start; the logger, or an empty name for all; and for how long."""
+    """A level, or `reset` for that of the start; the logger, or an empty name for all; and for how long."""
 
     level: Literal["critical", "error", "warning", "info", "debug", "trace", "reset"]
     logger: str = Field(default="", max_length=200, pattern=r"^[A-Za-z0-9_.-]*$")
@@ -63,7 +63,9 @@ class LogLevels:
             return {"is_set": False, "like": difflib.get_close_matches(asked.logger, known, 1)}
         before = _name_of(target)
         if asked.level == RESET:
-            self._restore(asked.logger)
+            # Without a name, those of single loggers too: an operator may have forgotten them.
+            for name in [asked.logger] if asked.logger else list(self._before):
+                self._restore(name)
         else:
             self._apply(target, asked)
         return {"is_set": True, "before": before, "now": _name_of(target)}

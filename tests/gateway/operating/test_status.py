@@ -147,6 +147,17 @@ async def test_log_levels_change_while_it_runs_and_go_back_by_themselves(served:
     )
 
 
+async def test_a_reset_of_all_loggers_ends_the_levels_of_single_ones(served: Served) -> None:
+    operator = Operator(served.folder / "data")
+    await operator.succeed("log-level", "debug", "--logger", "gateway.chat", "--for", "10m")
+    await operator.succeed("log-level", "trace", "--logger", "gateway.rooms")
+    await operator.succeed("log-level", "reset", "--logger", "gateway.rooms")
+    assert "log level  debug  gateway.chat" in await operator.succeed("status")
+    assert await operator.succeed("log-level", "reset") == "all loggers: info → info, on 1 node\n"
+    [node] = await operator.status()
+    assert node["log_levels"] == {"": "info"}
+
+
 AS_ANOTHER = """
 import asyncio, concurrent.futures.thread, os, pathlib, sys
 from gateway.cli.processes import find
