@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.processes import counted
 from gateway.cli.store import redacted_store_url, with_database
 from gateway.config.database_url import SQLITE
 from gateway.config.settings import Settings, load_settings
@@ -80,8 +81,10 @@ def restore(
     with Audit(settings.audit_path, SystemClock()) as audit:
         renewed, kept = _restore(settings, file, partial(renew, keep_sessions=keep_sessions))
         audit.record("store_restored", operator(), rooms=renewed.rooms, sessions_ended=renewed.sessions)
-    typer.echo(f"{redacted_store_url(settings)} is restored: {renewed.rooms} rooms have new epochs,", nl=False)
-    typer.echo(f" {renewed.sessions} sessions have ended")
+    have = "has a new epoch" if renewed.rooms == 1 else "have new epochs"
+    ended = "has ended" if renewed.sessions == 1 else "have ended"
+    typer.echo(f"{redacted_store_url(settings)} is restored: {counted(renewed.rooms, 'room')} {have},", nl=False)
+    typer.echo(f" {counted(renewed.sessions, 'session')} {ended}")
     if kept is not None:
         typer.echo(f"the previous database is {kept}")
     typer.echo("passwords, disabled users and scopes are those of the backup; audit.log lists later changes")

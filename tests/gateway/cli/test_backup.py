@@ -76,7 +76,7 @@ async def test_a_client_that_resumes_after_a_restore_learns_of_it_and_no_id_stan
 
     done = await asyncio.to_thread(gateway_db, "restore", str(file))
     assert (done.status, done.err) == (0, "")
-    assert "1 rooms have new epochs" in done.out
+    assert "1 room has a new epoch" in done.out
     [kept] = await asyncio.to_thread(lambda: list(tmp_path.glob("data/gateway.db.before-*")))
     assert str(kept) in done.out
     assert rows(kept, "SELECT text FROM messages ORDER BY changed DESC LIMIT 1") == [("lost by the restore",)]
@@ -260,7 +260,7 @@ def test_sessions_may_be_kept(tmp_path: Path, gateway_db: Run) -> None:
     gateway_db("backup", str(file))
     assert "0 sessions have ended" in gateway_db("restore", "--keep-sessions", str(file)).out
     assert rows(live, "SELECT count(*) FROM login_sessions WHERE ended_at IS NULL") == [(1,)]
-    assert "1 sessions have ended" in gateway_db("restore").out  # restored by other means
+    assert "1 session has ended" in gateway_db("restore").out  # restored by other means
     assert rows(live, "SELECT count(*) FROM login_sessions WHERE ended_at IS NULL") == [(0,)]
     assert '"event": "store_restored"' in (live.parent / "audit.log").read_text()
 
@@ -280,7 +280,7 @@ async def test_postgresql_is_dumped_and_restored_with_its_own_tools_and_then_get
         run_tool("pg_restore", "--no-owner", "--dbname", second, str(dump))
         done = await asyncio.to_thread(gateway_db, "restore", GATEWAY_DATABASE_URL=second)
         assert (done.status, done.err) == (0, "")
-        assert "1 rooms have new epochs, 1 sessions have ended" in done.out
+        assert "1 room has a new epoch, 1 session has ended" in done.out
         with running_gateway(settings_for_tests(tmp_path / "data", database_url=second)) as gateway:
             async with App(gateway) as app, app.connect("alice") as alice:
                 since = {"epoch": said["epoch"], "offset": lost["offset"]}
