@@ -17,12 +17,14 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy import Connection, text, update
 
 from gateway.config.database_url import SQLITE
 from gateway.core.folding import FoldedLog
+from gateway.core.start_error import StartError
 from gateway.store import tables, versions
 from gateway.store.drivers import Driver
 from gateway.store.failures import FAILURES, explain, is_conflict, is_mistake
@@ -55,6 +57,10 @@ class StoreUnavailable(Unavailable):
     """The database has failed, for a reason that may pass."""
 
 
+EXTRA = ("asyncpg", "greenlet")
+"""Packages of the extra `postgres`."""
+
+
 class Database:
     """Transactions on the store. A failure of the database itself becomes `StoreUnavailable`."""
 
@@ -78,7 +84,14 @@ class Database:
         return SqliteDriver(self._file.path, self._open_files, synchronous, BUSY_SECONDS)
 
     def _use_postgresql(self, url: str) -> Driver:
-        # Imported here, since SQLite needs none of it.
+        # Imported here, since SQLite needs none of it. SQLAlchemy's part of it does not load without greenlet.
+        try:
+            for package in EXTRA:
+                import_module(package)
+        except ModuleNotFoundError:
+            raise StartError(
+                "GATEWAY_DATABASE_URL: PostgreSQL needs further packages; pip install 'json-gateway[postgres]'"
+            ) from None
         from gateway.store.postgresql import Postgresql
         from gateway.store.postgresql_driver import PostgresqlDriver
 

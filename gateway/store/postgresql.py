@@ -36,10 +36,8 @@ class Postgresql:
 
     def __init__(self, url: str, seconds: float) -> None:
         """Parse the URL, or raise `StartError`. `seconds` is the limit to open a connection, if the URL has none."""
-        try:
-            import asyncpg  # type: ignore[import-untyped] # it has no types
-        except ModuleNotFoundError:
-            raise StartError("PostgreSQL needs a further package; pip install 'json-gateway[postgres]'") from None
+        import asyncpg  # type: ignore[import-untyped] # it has no types
+
         try:
             self._url = database_url.parse(url)
         except ValueError as error:

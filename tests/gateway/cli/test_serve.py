@@ -66,6 +66,16 @@ def test_without_the_extra_a_bus_says_what_to_install(
     assert problem == "GATEWAY_BUS_URL: this needs redis-py; pip install 'json-gateway[redis]'"
 
 
+@pytest.mark.parametrize("package", ["asyncpg", "greenlet"])
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("users", "list"), ("db", "upgrade")])
+def test_without_the_extra_postgresql_says_what_to_install(
+    tmp_path: Path, run_here: RunHere, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    problem = run_here(tmp_path, *command, GATEWAY_DATABASE_URL="postgresql://127.0.0.1:1/chat").problem
+    assert problem == "GATEWAY_DATABASE_URL: PostgreSQL needs further packages; pip install 'json-gateway[postgres]'"
+
+
 PRODUCTION = {"GATEWAY_ENVIRONMENT": "production", "GATEWAY_PASSWORD_ROUNDS": "10"}
 GOOD: dict[str, Any] = {"environment": "production", "secret_key": GOOD_KEY, "password_rounds": 10}
 
