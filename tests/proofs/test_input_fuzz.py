@@ -1,11 +1,13 @@
 """The fuzzer makes bad input of all kinds, again and again the same, and a gateway that fails misses its bars."""
 
+import asyncio
 import json
 from typing import Any, cast
 
 import pytest
 
 from handlers.registry import BUILT_IN
+from proofs.input import fuzz
 from proofs.input.ending import ending_of
 from proofs.input.fuzz import BATCH, Fuzzer, Seen, memory_bar, served_bar
 from proofs.input.line import BrokenFrame, Line, Received
@@ -120,6 +122,29 @@ async def test_an_end_without_a_close_frame_and_a_silence_where_an_answer_is_due
     assert not await client._read_last(cast("Line", Answering(0, TimeoutError())), part)
     with pytest.raises(BrokenFrame):
         await client._read_last(cast("Line", Answering(0, BrokenFrame())), part)
+
+
+class Busy(Answering):
+    """A line on which the events of others come without an end."""
+
+    async def look(self, seconds: float) -> Received | None:
+        """An event, or the end of the wait."""
+        if seconds == 0:
+            raise TimeoutError
+        await asyncio.sleep(0)
+        return TEXT, b'{"type":"room.joined","data":{}}'
+
+    async def read(self) -> Received | None:
+        """The same, taken."""
+        return await self.look(1)
+
+
+async def test_a_client_that_has_sent_a_part_of_a_frame_goes_while_others_talk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "SILENCE_SECONDS", 0.01)
+    client, part = fuzzer(), ending_of(frame("a part")[:-1])
+    async with asyncio.timeout(10):
+        assert not await client._read_last(cast("Line", Busy(0)), part)
+    assert client._seen.wrong == []
 
 
 def test_memory_may_grow_and_shrink_by_a_tenth() -> None:
