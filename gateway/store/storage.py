@@ -5,6 +5,7 @@ them needs no addition.
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import orjson
@@ -53,6 +54,7 @@ def sorted_items(more: Iterable[tuple[str, int]]) -> str:
     return orjson.dumps(sorted(more)).decode()
 
 
+@cache  # it has thousands of objects in cycles, which would be garbage each time
 def _add(database: str) -> Update:
     user_id, more = items(database, Text(), BigInteger())
     change = update(users).where(users.c.id == user_id).values(stored_bytes=users.c.stored_bytes + more)
@@ -64,6 +66,7 @@ ADD = Statement(_add)
 """Changes the sums of users. Returns the new sums, if another transaction may have changed them too."""
 
 
+@cache
 def _size(database: str) -> ColumnElement[int]:
     """Return the same as `size_of`, for a row."""
     said = (func.coalesce(_octets(column, database), 0) for column in (messages.c.text, messages.c.body))
