@@ -24,7 +24,7 @@ from proofs.faults.trial import tried
 from tests.support.lacking import Unavailable
 
 MOST_LINES_A_FAULT = 200
-"""How many lines of its log a node may write about one fault, on an average."""
+"""How many lines of its log a node may write about one fault, on an average. Each kill is one."""
 
 MOST_GROWTH_MB = 48
 """How much memory a node may take more than at the beginning."""
@@ -75,14 +75,15 @@ async def _try_all(place: Place[S], site: S, scale: Scale, seed: int, report: Re
         bars.append(trial.bar())
     after = [node.memory_kb() for node in site.nodes]
     growth = max(end - begin for begin, end in zip(before, after, strict=True)) / 1024
-    bars += _bars_of_logs(place.name, site.nodes, len(place.faults), growth)
+    times = sum(fault.times(scale) for fault in place.faults)
+    bars += _bars_of_logs(place.name, site.nodes, times, growth)
 
 
-def _bars_of_logs(place: str, nodes: Sequence[Node], trials: int, growth: float) -> list[Bar]:
+def _bars_of_logs(place: str, nodes: Sequence[Node], times: int, growth: float) -> list[Bar]:
     logs = [node.lines() for node in nodes]
     repeated = sum(node.repeated_starts for node in nodes)
     tracebacks = sum("Traceback" in line for log in logs for line in log)
-    lines = max(len(log) for log in logs) / trials
+    lines = max(len(log) for log in logs) / times
     return [
         none_of(f"{place}: tracebacks in the logs", tracebacks),
         # The store and the bus are there at each start of these places.

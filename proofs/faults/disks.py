@@ -166,9 +166,14 @@ async def with_power(faults: Sequence[str]) -> AsyncIterator[Power]:
 
 
 async def _cut_power(site: Power, cuts: float) -> None:
-    """Cut the power some times: nothing reaches the disk any more, and the machine is gone."""
+    """Cut the power some times: nothing reaches the disk any more, and the machine is gone.
+
+    The process is stopped first. Otherwise it could still answer what the disk no longer gets: a sync on the way may
+    end without an error although its file system is gone.
+    """
     for _ in range(int(cuts)):
         await asyncio.sleep(1)
+        site.node.pause()
         await asyncio.to_thread(site.disk.lose_power)
         await site.node.kill()
         await asyncio.to_thread(site.disk.unmount)
@@ -186,6 +191,7 @@ POWER = Place(
             cuts_clients=True,
             short=SHORT_CUTS,
             full=FULL_CUTS,
+            happens_often=True,
             last=_cut_power,
         )
     ],

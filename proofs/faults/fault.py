@@ -46,12 +46,18 @@ class Fault(Generic[S]):
     """Whether clients lose their connections, so that some must resume."""
     doubt: Callable[[S], Awaitable[str]] = _no_doubt
     """Look before its end whether it took hold, and say what speaks against that: an empty text if nothing does."""
+    happens_often: bool = False
+    """Whether `short` and `full` say how often it happens, and not for how long."""
     last: Callable[[S, float], Awaitable[None]] = _wait
     """What happens between the two: by default a wait of `short` or `full` seconds."""
 
     def amount(self, scale: Scale) -> float:
         """Return how long it lasts, or how often it happens."""
         return self.short if scale is Scale.SHORT else self.full
+
+    def times(self, scale: Scale) -> int:
+        """Return how often it happens."""
+        return int(self.amount(scale)) if self.happens_often else 1
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ async def _kill(node: Node, chance: random.Random) -> None:
 
 
 def _fault(name: str, about: str) -> Fault[Site]:
-    return Fault(name, about, short=SHORT, full=FULL, cuts_clients=True, last=_kill_often)
+    return Fault(name, about, short=SHORT, full=FULL, cuts_clients=True, happens_often=True, last=_kill_often)
 
 
 ALONE = Place("kills", alone, [_fault("kills-alone", f"{FULL} kills of a node on SQLite")])
