@@ -97,7 +97,7 @@ async def running_state(
         parts = _Parts(stack, settings, factory, clock)
         parts.open_process()
         await parts.open_store()
-        parts.open_loop()
+        await parts.open_time()
         await parts.open_cluster()
         await parts.open_rooms()
         await parts.open_credentials(checks)
@@ -138,8 +138,9 @@ class _Parts:
         )
         await self.database.upgrade()
 
-    def open_loop(self) -> None:
-        """Open what shares the time of the event loop, and measures it."""
+    async def open_time(self) -> None:
+        """Open what shares the time of this process, or measures it: threads for hashes, timers, and turns."""
+        self.passwords = await self.stack.enter_async_context(Passwords(self.settings.password_rounds).running())
         enter = self.stack.enter_context
         self.timers = enter(closing(TimerWheel()))
         self.loop_lag = enter(LoopLag().running())
@@ -205,7 +206,6 @@ class _Parts:
         await enter(RevocationWatcher(database, self.connections, clock).running())
         await enter(GroupWatcher(database, self.connections).running())
         self.key_reloader = await enter(KeyReloader(settings, self.ring).running())
-        self.passwords = await enter(Passwords(settings.password_rounds).running())
         minutes = settings.token_minutes
         self.tokens = Tokens(self.ring, settings.token_issuer, settings.token_audience, round(minutes * 60), clock)
         self.user_rights = UserRightsReader(database)
