@@ -54,7 +54,7 @@ def sorted_items(more: Iterable[tuple[str, int]]) -> str:
     return orjson.dumps(sorted(more)).decode()
 
 
-@cache  # it has thousands of objects in cycles, which would be garbage each time
+@cache  # it has hundreds of objects in cycles, which would be garbage each time
 def _add(database: str) -> Update:
     user_id, more = items(database, Text(), BigInteger())
     change = update(users).where(users.c.id == user_id).values(stored_bytes=users.c.stored_bytes + more)

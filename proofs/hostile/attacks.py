@@ -167,7 +167,7 @@ async def _payload(reader: asyncio.StreamReader) -> bytes:
 async def _read_to_end(reader: asyncio.StreamReader) -> None:
     """Read until the gateway closes, or says so: it handles nothing after a `bye`, and waits for a close frame."""
     with suppress(OSError):
-        while BYE not in (data := await reader.read(65536)) and data:
+        while (data := await reader.read(65536)) and BYE not in data:
             pass
 
 

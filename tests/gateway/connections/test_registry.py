@@ -148,7 +148,7 @@ async def test_a_thousand_refused_messages_end_the_connection_before_its_time(ow
         await client.expect_close(4429, "rate_abuse")
 
 
-class Somebody:
+class Listener:
     """A connection that records in which turn of the loop it receives what."""
 
     def __init__(self, number: int, turns: Counter[str]) -> None:
@@ -190,7 +190,7 @@ def make_connections(folder: Path) -> Connections:
 async def test_what_is_told_to_thousands_lets_others_have_their_turn(tmp_path: Path) -> None:
     turns: Counter[str] = Counter()
     connections = make_connections(tmp_path)
-    everyone = [Somebody(number, turns) for number in range(10 * CHUNK)]
+    everyone = [Listener(number, turns) for number in range(10 * CHUNK)]
     for each in everyone:
         assert await connections.admit(each) is None
     gone = everyone[-1]
@@ -224,7 +224,7 @@ async def test_what_is_told_to_thousands_lets_others_have_their_turn(tmp_path: P
 async def test_clients_that_move_one_after_the_other_take_half_of_a_nodes_time(tmp_path: Path) -> None:
     connections = make_connections(tmp_path)
     for each in range(500):
-        connections.add(Somebody(each, Counter()))
+        connections.add(Listener(each, Counter()))
     assert connections.seconds_to_leave == pytest.approx(1 + 2 * 500 * SECONDS_EACH)
 
 
@@ -255,7 +255,7 @@ async def test_whoever_has_not_logged_in_yet_is_sent_away_with_the_others(own_ga
 
 @pytest.mark.usefixtures("fresh_faults")
 async def test_one_connection_that_cannot_be_ended_or_sent_away_keeps_no_other(tmp_path: Path) -> None:
-    class Faulty(Somebody):
+    class Faulty(Listener):
         def close(self, close: Close, after_ms: int | None = None) -> None:
             raise RuntimeError("cannot be ended")
 
@@ -263,7 +263,7 @@ async def test_one_connection_that_cannot_be_ended_or_sent_away_keeps_no_other(t
 
     turns: Counter[str] = Counter()
     connections = make_connections(tmp_path)
-    everyone = [Somebody(0, turns), Faulty(0, turns), Somebody(0, turns)]
+    everyone = [Listener(0, turns), Faulty(0, turns), Listener(0, turns)]
     for each in everyone:
         connections.add(each)
     connections.close_revoked(Revoked("user-0", None))
