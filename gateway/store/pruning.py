@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Column, Connection, delete, func, select, update
+from sqlalchemy import Column, Connection, Integer, Select, bindparam, delete, func, select, update
 
 from gateway.store import storage
 from gateway.store.tables import invitations, memberships, messages, rooms
@@ -41,14 +41,22 @@ def last_room(connection: Connection) -> int:
     return connection.execute(select(func.max(rooms.c.id))).scalar_one() or 0
 
 
+def _newest() -> Select[int, Any]:
+    of_room = select(messages.c.changed).where(messages.c.room_id == bindparam("room_id"))
+    some = of_room.order_by(messages.c.changed.desc()).limit(bindparam("most", type_=Integer())).subquery()
+    return select(func.count(), func.min(some.c.changed))
+
+
+_NEWEST = _newest()
+"""Made once: retention asks it of each room, and its parts refer to each other, so only the collector frees them."""
+
+
 def surplus(connection: Connection, room_id: int, keep: int) -> tuple[int, int]:
     """Return the highest `changed` of a room's messages beyond `keep`, or 0 without any, and a bound of `vacant`.
 
     Neither ever decreases, so both hold after this transaction.
     """
-    newest = select(messages.c.changed).where(messages.c.room_id == room_id).order_by(messages.c.changed.desc())
-    some = newest.limit(keep + 1).subquery()
-    count, lowest = connection.execute(select(func.count(), func.min(some.c.changed))).one()
+    count, lowest = connection.execute(_NEWEST, {"room_id": room_id, "most": keep + 1}).one()
     offset = connection.execute(select(rooms.c.offset).where(rooms.c.id == room_id)).scalar_one_or_none() or 0
     return lowest if count > keep else 0, offset - min(count, keep)
 
